@@ -1,0 +1,100 @@
+"""Trains the QA1 recipe and measures it on held-out books and stories.
+
+    python benchmarks/babilong_qa1.py --folder runs/qa1 --results benchmarks/results/NAME.jsonl
+
+The folder may hold a tokenizer (`tokenizer.json`) and a tokenised background (`background/`) already.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from records import RecordBook, current_commit
+from safetensors.torch import save_file
+
+from armt.evaluation.answers import answer_samples
+from armt.recipes.registry import RECIPES
+from armt.tasks.babilong.sample import BabilongTask
+from armt.training.callbacks.log import TrainingLog
+from armt.training.run import prepare
+from armt.training.text import load_store
+from armt.training.trainer import StepReport
+
+TASK_SEED = 12345
+"""Stories of the evaluation; training draws from other seeds and other books."""
+
+
+class _Lines:
+    """Prints a line now and then."""
+
+    def on_report(self, report: StepReport) -> None:
+        if report.step % 200 == 0 or report.step == report.num_steps:
+            print(
+                f"{report.step} stage {report.stage} loss {report.loss:.4f} "
+                f"accuracy {report.accuracy:.4f} {report.tokens_per_s / 1e6:.2f} M/s "
+                f"{report.seconds:.0f} s skipped {report.num_skipped}",
+                flush=True,
+            )
+
+    def on_end(self, model: object) -> None:
+        del model
+
+
+def main() -> None:
+    """Trains and evaluates."""
+    options = _options()
+    config = RECIPES[options.recipe].entry().replaced("seed", options.seed)
+    for change in options.set:
+        path, _, value = change.partition("=")
+        config = config.replaced(path, value)
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    book = RecordBook(options.results, options.seed, options.commit or current_commit())
+    prepared = prepare(config, options.folder, [_Lines(), TrainingLog(options.log)])
+    model = prepared.trainer.train()
+    progress = prepared.trainer.progress
+    book.add("train.seconds", progress.seconds, "s", recipe=config.name, changes=options.set)
+    book.add("train.tokens", progress.num_tokens, "tokens", recipe=config.name)
+    encoder = prepared.encoder
+    assert encoder is not None, "the recipe has text"
+    assert config.text is not None, "the recipe has text"
+    tensors = {
+        name: value.detach().to(torch.bfloat16).cpu().clone()
+        for name, value in model.state_dict().items()
+        if name != "lm_head.weight"
+    }
+    save_file(tensors, options.weights)
+    store = load_store(options.folder, config.text, encoder, "test")
+    task = BabilongTask(store, encoder, seed=TASK_SEED)
+    for cell in options.cells:
+        length, _, count = cell.partition(":")
+        started = time.monotonic()
+        samples = [task.sample(length, index) for index in range(int(count))]
+        found = answer_samples(model, samples, end_id=encoder.end_id)
+        for arm, answers in found.items():
+            pairs = zip(answers, samples, strict=True)
+            num_right = sum(encoder.decode(ids).strip() == sample.answer for ids, sample in pairs)
+            book.add(
+                "babilong.accuracy", num_right / len(samples), "share", task="qa1", tokens=length,
+                memory=arm, model=config.name, num_samples=len(samples),
+            )  # fmt: skip
+        seconds = time.monotonic() - started
+        book.add("read.seconds", seconds, "s", tokens=length, batch=len(samples), model=config.name)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    _ = parser.add_argument("--recipe", default="armt_babilong_qa1")
+    _ = parser.add_argument("--folder", type=Path, required=True)
+    _ = parser.add_argument("--results", type=Path, required=True)
+    _ = parser.add_argument("--weights", type=Path, required=True)
+    _ = parser.add_argument("--log", type=Path, required=True)
+    _ = parser.add_argument("--seed", type=int, default=0)
+    _ = parser.add_argument("--commit", default="")
+    _ = parser.add_argument("--set", nargs="*", default=[])
+    _ = parser.add_argument("--cells", nargs="*", default=["64k:128", "256k:128", "1M:64", "4M:64"])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Hugging Face decoders, touched as little as possible."""

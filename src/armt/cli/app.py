@@ -1,0 +1,55 @@
+"""The commands together, and what becomes of an error."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from armt.cli.ask import ask
+from armt.cli.demo import demo
+from armt.cli.doctor import doctor
+from armt.cli.evaluate import evaluate
+from armt.cli.list import list_all
+from armt.cli.read import read
+from armt.cli.train import train
+from armt.core.errors import ArmtError
+
+MISTAKE_CODE = 2
+"""Exit code after a mistake of the user or of the outside world."""
+
+INTERRUPTED_CODE = 130
+"""Exit code after Ctrl-C."""
+
+
+class ArmtCommands(TyperGroup):
+    """Commands whose errors are one line with a remedy."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; ends with code 2 after a mistake and 130 after Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except ArmtError as error:
+            typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(MISTAKE_CODE) from error
+        except KeyboardInterrupt as error:
+            typer.echo("Interrupted. Files that were there before are untouched.", err=True)
+            raise typer.Exit(INTERRUPTED_CODE) from error
+
+
+app = typer.Typer(
+    name="armt",
+    cls=ArmtCommands,
+    help="Language models with a memory that never grows.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _command in (demo, train, evaluate, read, ask, doctor):
+    _ = app.command()(_command)
+_ = app.command("list")(list_all)
+
+
+def main() -> None:
+    """Runs the command that the process was started with."""
+    app()

@@ -1,0 +1,36 @@
+"""`armt list`: memories, recipes and tasks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from armt.cli.console import results
+
+
+def list_all() -> None:
+    """List the memories, recipes and tasks."""
+    from armt.core.registry import MEMORIES
+    from armt.recipes.registry import RECIPES
+    from armt.tasks.associative_retrieval import AssociativeRetrieval
+    from armt.tasks.babilong.sample import GENERATORS
+
+    _show("memories", [(card.name, card.summary, card.paper) for card in MEMORIES])
+    _show("recipes", [(card.name, card.summary, card.paper) for card in RECIPES])
+    stories = [(name, _summary(draw), "arXiv:2406.10149") for name, draw in GENERATORS.items()]
+    retrieval = ("associative_retrieval", _summary(AssociativeRetrieval), "arXiv:2407.04841")
+    _show("tasks", [retrieval, *stories])
+
+
+def _summary(thing: Any) -> str:
+    return (thing.__doc__ or "").split("\n", maxsplit=1)[0]
+
+
+def _show(title: str, rows: Sequence[tuple[str, str, str]]) -> None:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("name", "what it is", "source"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    results().print(table)
+    results().print()

@@ -1,0 +1,92 @@
+"""`armt read`: reads a text of any length into a state file."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from armt.cli.console import ReadingProgress, notices, results, silence_transformers, spell_nbytes
+
+if TYPE_CHECKING:
+    from armt.recurrence.state import RecurrentState
+    from armt.serving.boxed_model import BoxedModel
+    from armt.serving.reader import TextReader
+
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", help="Folder of a model; by default the boxed one.")
+]
+
+
+def read(
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders (their files by name), or - for standard input."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="State file to write.")],
+    model: ModelOption = None,
+    start: Annotated[Path | None, typer.Option("--from", help="State file to go on from.")] = None,
+) -> None:
+    """Read a text of any length into a state file."""
+    from armt.recurrence.state_file import Source, load_state, read_header, save_state
+    from armt.serving.boxed_model import load_boxed
+    from armt.serving.folders import boxed_folder
+    from armt.serving.reader import TextReader, find_sources
+
+    silence_transformers()
+    reader = TextReader(find_sources(sources, sys.stdin.buffer))
+    boxed = load_boxed(model or boxed_folder())
+    tokenizer = boxed.encoder.tokenizer
+    earlier: tuple[Source, ...] = ()
+    state = boxed.model.init_state(1)
+    if start is not None:
+        state = load_state(start, boxed.model, tokenizer=tokenizer)
+        earlier = read_header(start).sources
+    reading = read_pieces(boxed, reader, state)
+    read_now = [Source(name, nbytes) for name, nbytes in reader.nbytes.items()]
+    sources_all = [*earlier, *read_now]
+    save_state(out, reading.state, boxed.model, tokenizer=tokenizer, sources=sources_all)
+    _report(reader, reading.num_tokens, out)
+
+
+class Reading(NamedTuple):
+    """What a reading gave."""
+
+    state: "RecurrentState"
+    num_tokens: int
+    growth_nbytes: int
+    """How much the resident memory grew between the first segment and the last."""
+
+
+def read_pieces(
+    boxed: "BoxedModel",
+    reader: "TextReader",
+    state: "RecurrentState",
+    *,
+    num_tokens: int | None = None,
+) -> Reading:
+    """Reads all texts of `reader` from `state` on and shows how it goes, out of `num_tokens`."""
+    console = notices()
+    num_before = int(state.num_tokens[0])
+    with ReadingProgress(console, num_tokens=num_tokens) as progress:
+        ids = (found for piece in reader.pieces() if (found := boxed.encode_text(piece)))
+        state = boxed.model.read(
+            ids,
+            state,
+            on_segment=lambda now: progress.show(int(now.num_tokens[0]) - num_before, now.nbytes),
+        )
+        num_read = int(state.num_tokens[0]) - num_before
+        reading = Reading(state, num_read, progress.growth_nbytes)
+        line = progress.describe(num_read, state.nbytes)
+    console.print(line)
+    return reading
+
+
+def _report(reader: "TextReader", num_tokens: int, out: Path) -> None:
+    console = notices()
+    if reader.num_replaced:
+        console.print(f"Notice: {reader.num_replaced:,} bytes were not UTF-8 and were replaced.")
+    if not num_tokens:
+        console.print("Notice: the text is empty. The memory is as it was.")
+    size = spell_nbytes(out.stat().st_size)
+    results().print(f"Read {num_tokens:,} tokens into '{out}' ({size}).")

@@ -1,0 +1,41 @@
+"""Errors that teach: what is wrong, the value received, what to do."""
+
+
+class ArmtError(Exception):
+    """A mistake of the user or of the outside world, told in one line with its remedy."""
+
+
+class ConfigError(ArmtError):
+    """An option has a value that cannot work."""
+
+
+class UnknownNameError(ArmtError):
+    """A name (memory, recipe, task, ...) is not registered."""
+
+
+class DataError(ArmtError):
+    """A text, a corpus or a data set cannot be used."""
+
+
+class BackboneError(ArmtError):
+    """A model cannot carry the memory asked for."""
+
+
+class StateError(ArmtError):
+    """A state does not fit the model or holds values that are not finite."""
+
+
+class StateFileError(StateError):
+    """A state file is damaged, foreign, or belongs to another model."""
+
+
+class StorageError(ArmtError):
+    """The disk is full or refuses the file; what was there before is untouched."""
+
+
+class MissingExtraError(ArmtError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        """Names the feature and prints the line that installs what it needs."""
+        super().__init__(f"{feature} needs an extra. Install it with: pip install 'armt[{extra}]'")

@@ -1,0 +1,82 @@
+"""Files that are never half written: beside, flushed, renamed."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from armt.core.errors import StorageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; renames it onto `path` when the block succeeds.
+
+    The file is flushed to the disk before the rename and its folder after it, so that a reader sees
+    the old file or the whole new one. If the block fails, the temporary file is removed and `path`
+    is as it was.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        os.close(handle)
+        _open_to_all(Path(name))
+    except OSError as error:
+        raise _storage_error(target, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, target)
+        _flush(target.parent)
+    except OSError as error:
+        raise _storage_error(target, error) from error
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes `text` as UTF-8 to `path`, whole or not at all."""
+    with atomic_path(path) as temporary:
+        _ = temporary.write_text(text, encoding="utf-8")
+
+
+def _open_to_all(path: Path) -> None:
+    """Gives a temporary file the rights that an ordinary new file would have."""
+    mask = os.umask(0)
+    _ = os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # folders of some file systems
+            raise
+    finally:
+        os.close(handle)
+
+
+def _storage_error(target: Path, error: OSError) -> StorageError:
+    if error.errno in _FULL:
+        free = shutil.disk_usage(target.parent).free
+        return StorageError(
+            f"No space left to write '{target}' ({free:,} bytes free). The file that was there is "
+            "untouched. Free some space or choose another folder."
+        )
+    return StorageError(
+        f"Cannot write '{target}': {error.strerror or error}. The file that was there is "
+        "untouched. Check the path and its permissions."
+    )

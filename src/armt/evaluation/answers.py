@@ -1,0 +1,118 @@
+"""Lets a recurrent model read samples side by side and answer their questions."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+
+from armt.core.errors import DataError
+from armt.recurrence.model import Recurrent
+from armt.recurrence.state import RecurrentState
+from armt.tasks.contract import Ids, Sample
+
+Arm = Literal["on", "off"]
+"""Whether the memory written while reading is there when the question comes."""
+
+_SEGMENTS_AT_ONCE = 32
+
+
+def answer_samples(
+    model: Recurrent,
+    samples: Sequence[Sample],
+    *,
+    arms: Sequence[Arm] = ("on", "off"),
+    end_id: int,
+    max_answer_len: int = 10,
+) -> dict[Arm, list[list[int]]]:
+    """Returns the answer of each sample as tokens without the end token, for each arm.
+
+    All contexts must be of one length; they are read side by side, as rows of a batch, and never
+    held as a whole. Each sample starts from an empty memory. Answers are greedy. With memory `off`
+    the question comes to a model that still has the tokens of the unfinished segment, and nothing of
+    the segments before.
+
+    Raises:
+        DataError: the contexts differ in length.
+    """
+    lengths = {sample.context_len for sample in samples}
+    if len(lengths) != 1:
+        raise DataError(f"Contexts read side by side need one length. Got {sorted(lengths)}.")
+    was_training = model.training
+    _ = model.eval()
+    with _precision(model):
+        state = read_side_by_side(model, [sample.context() for sample in samples])
+        found: dict[Arm, list[list[int]]] = {}
+        for arm in arms:
+            start = state if arm == "on" else forget(model, state)
+            found[arm] = _answer(model, samples, start, end_id, max_answer_len)
+    _ = model.train(was_training)
+    return found
+
+
+def forget(model: Recurrent, state: RecurrentState) -> RecurrentState:
+    """Returns the same place in the text with an empty memory."""
+    return state.with_layers(model.memory.init_states(state.batch_size))
+
+
+def read_side_by_side(model: Recurrent, contexts: Sequence[Iterator[Ids]]) -> RecurrentState:
+    """Reads texts of one length, each given in pieces of any size, as rows of one batch."""
+    size = _SEGMENTS_AT_ONCE * model.recurrence.segment_len
+    state = model.init_state(len(contexts))
+    rows = zip(*(_even_pieces(context, size) for context in contexts), strict=True)
+    for pieces in rows:
+        ids = torch.from_numpy(np.stack(pieces))
+        if model.device.type == "cuda":
+            ids = ids.pin_memory().to(model.device, non_blocking=True)
+        state = model.read(ids, state)
+    return state
+
+
+def _even_pieces(pieces: Iterator[Ids], size: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Yields the same tokens in pieces of `size`, the last one shorter."""
+    held: list[Ids] = []
+    num_held = 0
+    for piece in pieces:
+        held.append(piece)
+        num_held += len(piece)
+        while num_held >= size:
+            joined = np.concatenate(held)
+            yield joined[:size].astype(np.int64)
+            held = [joined[size:]]
+            num_held -= size
+    if num_held:
+        yield np.concatenate(held).astype(np.int64)
+
+
+def _answer(
+    model: Recurrent,
+    samples: Sequence[Sample],
+    state: RecurrentState,
+    end_id: int,
+    max_answer_len: int,
+) -> list[list[int]]:
+    width = max(len(sample.question_ids) for sample in samples)
+    prompt = torch.full((len(samples), width), end_id)
+    mask = torch.zeros_like(prompt)
+    for row, sample in enumerate(samples):
+        prompt[row, width - len(sample.question_ids) :] = torch.as_tensor(sample.question_ids)
+        mask[row, width - len(sample.question_ids) :] = 1
+    output = model.generate(
+        prompt.to(model.device),
+        attention_mask=mask.to(model.device),
+        state=state,
+        do_sample=False,
+        max_new_tokens=max_answer_len,
+        eos_token_id=end_id,
+        pad_token_id=end_id,
+    )
+    answers = cast("list[list[int]]", output[:, width:].tolist())
+    return [answer[: answer.index(end_id)] if end_id in answer else answer for answer in answers]
+
+
+def _precision(model: Recurrent) -> AbstractContextManager[Any]:
+    """Half precision on a GPU, full precision elsewhere."""
+    if model.device.type == "cuda" and model.dtype == torch.float32:
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,57 @@
+"""Numbers of right answers, and what may be concluded from them."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_Z95 = 1.959963984540054
+
+
+class Interval(NamedTuple):
+    """A range that holds a share with some confidence; both ends in [0, 1]."""
+
+    low: float
+    high: float
+
+
+class Score(NamedTuple):
+    """Right answers out of all."""
+
+    num_correct: int
+    num_samples: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers in [0, 1]; NaN without a sample."""
+        return self.num_correct / self.num_samples if self.num_samples else math.nan
+
+    @property
+    def interval(self) -> Interval:
+        """Where the true share lies with 95 % confidence."""
+        return wilson_interval(self.num_correct, self.num_samples)
+
+
+def wilson_interval(num_correct: int, num_samples: int, z: float = _Z95) -> Interval:
+    """Returns the score interval of Wilson (1927), which holds at 0 % and 100 % too.
+
+    Args:
+        num_correct: right answers.
+        num_samples: all answers; without one the interval is everything.
+        z: quantile of the normal distribution; 95 % by default.
+    """
+    assert 0 <= num_correct <= num_samples, f"{num_correct} of {num_samples} is no share"
+    if num_samples == 0:
+        return Interval(0.0, 1.0)
+    share, per_sample = num_correct / num_samples, z * z / num_samples
+    centre = share + per_sample / 2
+    spread = z * math.sqrt((share * (1 - share) + per_sample / 4) / num_samples)
+    low = (centre - spread) / (1 + per_sample)
+    high = (centre + spread) / (1 + per_sample)
+    return Interval(max(0.0, low), min(1.0, high))
+
+
+def chance(truths: Sequence[str]) -> float:
+    """Returns the accuracy of always giving the most frequent answer; NaN without a sample."""
+    if not truths:
+        return math.nan
+    return max(truths.count(truth) for truth in set(truths)) / len(truths)

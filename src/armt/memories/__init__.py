@@ -1,0 +1,1 @@
+"""One file per mechanism; each registers its card in `armt.core.registry.MEMORIES`."""

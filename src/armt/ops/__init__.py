@@ -1,0 +1,1 @@
+"""Pure functions of tensors: the plain version first, faster ones beside it."""

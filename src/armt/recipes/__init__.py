@@ -1,0 +1,1 @@
+"""Functions that return whole configs; a run is asked for by the function's name."""

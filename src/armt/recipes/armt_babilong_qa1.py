@@ -1,0 +1,73 @@
+"""Single-fact questions over millions of tokens, learned from scratch on one GPU in minutes."""
+
+from armt.backbones.tiny import TinyBackboneConfig
+from armt.memories.armt import ARMTConfig
+from armt.recipes.registry import RECIPES
+from armt.recurrence.config import RecurrenceConfig
+from armt.tasks.babilong.stream import FactStreamConfig
+from armt.training.config import RunConfig, StageConfig, TextConfig
+
+SEGMENT_LEN = 512
+
+
+@RECIPES.register("armt_babilong_qa1", paper="arXiv:2407.04841")
+def armt_babilong_qa1() -> RunConfig:
+    """ARMT on BABILong QA1: questions in tails whose state is thrown away, texts carried over steps.
+
+    Three things are learned one after the other: to look a fact up within a segment, from short rows
+    with questions all along; to hold it in memory over a few segments; to hold it over thousands,
+    with states carried from step to step and a penalty on writing what has no use.
+    """
+    return RunConfig(
+        name="armt_babilong_qa1",
+        backbone=TinyBackboneConfig(),
+        memory=ARMTConfig(num_memory_tokens=16, d_mem=64, gate="hard"),
+        recurrence=RecurrenceConfig(segment_len=SEGMENT_LEN),
+        text=TextConfig(),
+        stages=(_look_up(), _hold(), _hold_long()),
+        precision="bfloat16",
+    )
+
+
+def _look_up() -> StageConfig:
+    stream = FactStreamConfig(
+        batch_size=256,
+        segment_len=SEGMENT_LEN,
+        is_dense=True,
+        sequence_len=128,
+        gap_len=(6, 24),
+        text_weight=0.02,
+    )
+    return StageConfig(num_steps=1000, learning_rate=1e-3, warmup_steps=100, stream=stream)
+
+
+def _hold() -> StageConfig:
+    stream = FactStreamConfig(
+        batch_size=64,
+        segment_len=SEGMENT_LEN,
+        carry_len=SEGMENT_LEN,
+        tail_len=(32, 320),
+        num_questions=4,
+        gap_len=(16, 512),
+        epoch_steps=4,
+    )
+    return StageConfig(num_steps=800, learning_rate=1e-3, stream=stream)
+
+
+def _hold_long() -> StageConfig:
+    stream = FactStreamConfig(
+        batch_size=32,
+        segment_len=SEGMENT_LEN,
+        carry_len=4 * SEGMENT_LEN,
+        tail_len=(16, 480),
+        num_questions=4,
+        gap_len=(64, 1 << 18),
+        epoch_steps=1024,
+    )
+    return StageConfig(
+        num_steps=4500,
+        learning_rate=1e-3,
+        final_learning_rate=2e-5,
+        stream=stream,
+        write_penalty=0.03,
+    )

@@ -1,0 +1,57 @@
+"""Associative retrieval with the model of the ARMT paper, from one pair up to fifty."""
+
+from typing import Literal
+
+from armt.backbones.tiny import TinyBackboneConfig
+from armt.memories.armt import ARMTConfig
+from armt.recipes.registry import RECIPES
+from armt.recurrence.config import RecurrenceConfig
+from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
+from armt.training.config import OptimConfig, RunConfig, StageConfig
+
+_REMEMBER_STEPS = {1: 200, 2: 300, 3: 300, 5: 400, 10: 300, 20: 200, 50: 200}
+_REWRITE_STEPS = {1: 200, 2: 300, 3: 300, 5: 150, 10: 100, 20: 60, 50: 40}
+"""Optimiser steps at each number of pairs."""
+
+
+@RECIPES.register("armt_retrieval", paper="arXiv:2407.04841")
+def armt_retrieval() -> RunConfig:
+    """Remember: fifty different keys of two digits, one pair a segment, then one is asked for."""
+    return _run("armt_retrieval", "remember", 2, _REMEMBER_STEPS)
+
+
+@RECIPES.register("armt_retrieval_rewrite", paper="arXiv:2407.04841")
+def armt_retrieval_rewrite() -> RunConfig:
+    """Rewrite: sixteen keys that are written again and again; the last value of one is asked for."""
+    return _run("armt_retrieval_rewrite", "rewrite", 1, _REWRITE_STEPS)
+
+
+def _run(
+    name: str, kind: Literal["remember", "rewrite"], key_len: int, steps: dict[int, int]
+) -> RunConfig:
+    tasks = {
+        num_pairs: AssociativeRetrievalConfig(kind=kind, num_pairs=num_pairs, key_len=key_len)
+        for num_pairs in steps
+    }
+    last = max(steps)
+    stages = tuple(
+        StageConfig(
+            num_steps=num_steps,
+            learning_rate=1e-3 if num_pairs < 20 else 5e-4,
+            final_learning_rate=1e-5 if num_pairs == last else None,
+            warmup_steps=50 if num_pairs == 1 else 0,
+            batch_size=512,
+            stream=tasks[num_pairs],
+        )
+        for num_pairs, num_steps in steps.items()
+    )
+    return RunConfig(
+        name=name,
+        backbone=TinyBackboneConfig(
+            family="gpt_neox", d_model=128, num_layers=4, d_ffn=128, use_tied_embeddings=False
+        ),
+        memory=ARMTConfig(num_memory_tokens=4, d_mem=64),
+        recurrence=RecurrenceConfig(segment_len=tasks[last].segment_len),
+        stages=stages,
+        optim=OptimConfig(weight_decay=1e-3),
+    )

@@ -1,0 +1,88 @@
+"""`attach`: gives a Hugging Face decoder a memory."""
+
+import functools
+from typing import Any, cast
+
+from transformers import PreTrainedModel
+
+from armt.backbones.attach import open_ports
+from armt.backbones.huggingface import (
+    TESTED_FAMILIES,
+    Anatomy,
+    check_causal_and_cached,
+    examine,
+)
+from armt.core.config import MemoryConfig
+from armt.core.errors import BackboneError, ConfigError
+from armt.recurrence.config import RecurrenceConfig
+from armt.recurrence.memory_stack import MemoryStack
+from armt.recurrence.model import Recurrent
+
+
+def attach(
+    model: PreTrainedModel,
+    memory: MemoryConfig,
+    segment_len: int = 512,
+    bptt_depth: int | None = None,
+) -> Recurrent:
+    """Gives `model` a memory and returns it, changed in place.
+
+    The model keeps its class, weights and parameter names; what is learned for the memory stands
+    beside them under `memory.*`. A fresh memory leaves the model as it was on each segment.
+
+    Args:
+        model: a causal decoder of Hugging Face transformers.
+        memory: the options of a memory, such as `ARMTConfig()`.
+        segment_len: text tokens in a segment.
+        bptt_depth: segments that a gradient goes back through the memory; none for all.
+
+    Raises:
+        BackboneError: the model cannot carry a memory; the message says why.
+        ConfigError: segment and memory tokens do not fit the model's positions.
+    """
+    if isinstance(model, Recurrent):
+        raise BackboneError(
+            "This model carries a memory already. Load the backbone anew before attaching another."
+        )
+    if _is_reentrant(model):
+        raise ConfigError(
+            "The model checkpoints with `use_reentrant=True`, which loses the memory's gradient. "
+            "Enable it again with False."
+        )
+    anatomy = examine(model)
+    if model.config.get_text_config().model_type not in TESTED_FAMILIES:
+        check_causal_and_cached(model)
+    stack = MemoryStack(memory, anatomy)
+    _check_positions(anatomy, segment_len, stack.num_tokens)
+    recurrence = RecurrenceConfig(segment_len=segment_len, bptt_depth=bptt_depth)
+    open_ports(anatomy.layers, stack.mechanisms)
+    model.__class__ = _recurrent_class(type(model))
+    recurrent = cast("Recurrent", model)
+    recurrent.memory = stack
+    recurrent.recurrence = recurrence
+    recurrent.anatomy = anatomy
+    return recurrent
+
+
+def _check_positions(anatomy: Anatomy, segment_len: int, num_memory_tokens: int) -> None:
+    limit = anatomy.max_positions
+    if limit is not None and segment_len + num_memory_tokens > limit:
+        raise ConfigError(
+            f"A segment of {segment_len} tokens and {num_memory_tokens} memory tokens do not fit the "
+            f"model's {limit} positions. Choose `segment_len` of at most {limit - num_memory_tokens}."
+        )
+
+
+def _is_reentrant(model: PreTrainedModel) -> bool:
+    for module in model.modules():
+        function: Any = getattr(module, "_gradient_checkpointing_func", None)
+        if function is not None:
+            return bool(getattr(function, "keywords", {}).get("use_reentrant", False))
+    return False
+
+
+@functools.cache
+def _recurrent_class(base: type[PreTrainedModel]) -> type[Recurrent]:
+    """Returns a class that is both `base` and `Recurrent`."""
+    name = f"Recurrent{base.__name__}"
+    return cast("type[Recurrent]", type(name, (Recurrent, base), {"__module__": base.__module__}))

@@ -1,0 +1,34 @@
+"""Options of a recurrence."""
+
+from dataclasses import dataclass
+
+from armt.core.config import Config
+from armt.core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrenceConfig(Config):
+    """How a text is cut and how far its gradient goes back."""
+
+    segment_len: int
+    """Text tokens in a segment."""
+
+    bptt_depth: int | None = None
+    """Segments that a loss's gradient goes back through the memory; none for all of them.
+
+    The text is cut, from its end, into stretches of `bptt_depth + 1` segments, and the state is
+    detached between them: the last segment's loss reaches exactly `bptt_depth` segments back.
+    """
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        if self.segment_len < 1:
+            raise ConfigError(f"`segment_len` must be at least 1. Got {self.segment_len}.")
+        if self.bptt_depth is not None and self.bptt_depth < 0:
+            raise ConfigError(f"`bptt_depth` must not be negative. Got {self.bptt_depth}.")
+
+    def is_cut_before(self, segment: int, num_segments: int) -> bool:
+        """Whether the gradient stops between segment number `segment` and the one before it."""
+        if self.bptt_depth is None:
+            return False
+        return (num_segments - segment) % (self.bptt_depth + 1) == 0

@@ -1,0 +1,1 @@
+"""Reading of long texts and answering of questions about them."""

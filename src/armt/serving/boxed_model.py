@@ -1,0 +1,123 @@
+"""Models in folders, with their tokenizer and the form in which they read and are asked."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from tokenizers import Tokenizer
+
+from armt.core.config import Config
+from armt.core.errors import ArmtError, BackboneError, ConfigError, DataError
+from armt.core.files import write_text
+from armt.recurrence.auto import load_recurrent
+from armt.recurrence.model import Recurrent
+from armt.tasks.contract import TokenizerEncoder
+
+FORM_NAME = "reading.json"
+"""The file of a model's folder that holds its `ReadingForm`."""
+
+TOKENIZER_NAME = "tokenizer.json"
+"""The file of a model's folder that holds its tokenizer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingForm(Config):
+    """How the texts and questions looked that a model was trained on."""
+
+    use_single_blanks: bool = False
+    """Whether every stretch of white space is one blank, and a text begins with one."""
+
+    has_answer_token: bool = False
+    """Whether a question ends in a blank and the token `GEN`."""
+
+    max_answer_len: int = 64
+    """Tokens of an answer, at most."""
+
+
+FACTS_FORM = ReadingForm(use_single_blanks=True, has_answer_token=True, max_answer_len=10)
+"""Of models trained on facts in running text."""
+
+
+@dataclass(frozen=True)
+class BoxedModel:
+    """A recurrent model with all it needs to read and answer."""
+
+    model: Recurrent
+    encoder: TokenizerEncoder
+    form: ReadingForm
+
+    def encode_text(self, text: str) -> list[int]:
+        """Returns the tokens of a piece of text in the form that the model knows."""
+        if self.form.use_single_blanks:
+            words = text.split()
+            return self.encoder.encode(" " + " ".join(words)) if words else []
+        return self.encoder.encode(text)
+
+    def encode_question(self, question: str) -> list[int]:
+        """Returns the tokens of a question, and of what asks for an answer.
+
+        Raises:
+            DataError: the question is empty.
+        """
+        if not question.strip():
+            raise DataError("The question is empty. Ask one such as 'Where is Mary?'.")
+        if self.form.has_answer_token:
+            asked = self.encoder.encode(" ".join(question.split()) + " ")
+            return [*asked, self.encoder.gen_id]
+        return self.encoder.encode(question)
+
+
+def save_boxed(folder: str | os.PathLike[str], boxed: BoxedModel) -> None:
+    """Writes model, tokenizer and form to a folder; the form last.
+
+    Raises:
+        StorageError: the disk is full or refuses a file.
+    """
+    boxed.model.save_pretrained(folder)
+    write_text(Path(folder) / TOKENIZER_NAME, boxed.encoder.tokenizer.to_str())
+    write_text(Path(folder) / FORM_NAME, json.dumps(boxed.form.to_dict(), indent=2) + "\n")
+
+
+def load_boxed(folder: str | os.PathLike[str]) -> BoxedModel:
+    """Returns the model in `folder`, ready to read; it runs on the CPU until it is moved.
+
+    Nothing is downloaded and no code of the folder is run. A folder without a form is read as plain
+    text.
+
+    Raises:
+        BackboneError: there is no such folder, or it holds no recurrent model.
+    """
+    path = Path(folder)
+    for name in ("config.json", TOKENIZER_NAME):
+        if not (path / name).is_file():
+            raise BackboneError(
+                f"No recurrent model in '{folder}': it has no file '{name}'. Give a folder that "
+                "`armt train` wrote a model to."
+            )
+    try:
+        model: object = load_recurrent(path, local_files_only=True)
+        encoder = TokenizerEncoder(Tokenizer.from_file(str(path / TOKENIZER_NAME)))
+        form = _load_form(path / FORM_NAME)
+    except ArmtError:
+        raise
+    except Exception as error:
+        raise BackboneError(
+            f"The model in '{folder}' cannot be loaded: {error}. Copy or train it anew."
+        ) from error
+    if not isinstance(model, Recurrent):
+        raise BackboneError(
+            f"The model in '{folder}' is a {type(model).__name__} without a memory. Give a folder "
+            "that `armt train` wrote a model to."
+        )
+    return BoxedModel(model.eval(), encoder, form)
+
+
+def _load_form(path: Path) -> ReadingForm:
+    if not path.exists():
+        return ReadingForm()
+    options: Any = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(options, dict):
+        raise ConfigError(f"'{path}' is no form of reading. Copy the model anew.")
+    return ReadingForm.from_dict(cast("dict[str, Any]", options))

@@ -1,0 +1,234 @@
+"""Associative retrieval: remember pairs of keys and values, or rewrite them, and recall one.
+
+Layout (ARMT, arXiv:2407.04841, section 4.1): for each pair the digits of the key, SEP, the digits
+of the value, EOS; at the end the key asked for, GEN, its value, EOS. One pair is one segment.
+Keys are numbers in base 16, least significant digit first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Literal, NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from armt.core.config import Config
+from armt.core.errors import ConfigError
+from armt.tasks.contract import NO_LABEL, Batch
+
+NUM_SYMBOLS = 16
+"""Digits of keys and values."""
+
+SEP_ID, GEN_ID, END_ID = 100, 101, 102
+"""Between key and value; before the value asked for; after each pair."""
+
+VOCAB_SIZE = 128
+"""Entries of the vocabulary."""
+
+IntArray = npt.NDArray[np.int64]
+
+_TRAIN_SEED, _EVALUATION_SEED = 1, 2
+_DENSE_SHARE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssociativeRetrievalConfig(Config):
+    """Options of `AssociativeRetrieval`."""
+
+    kind: Literal["remember", "rewrite"] = "remember"
+    """`remember`: all keys differ. `rewrite`: keys repeat, and the last value of a key counts."""
+
+    num_pairs: int = 50
+    """Pairs before the question."""
+
+    key_len: int = 2
+    """Digits of a key; there are 16 ** key_len keys."""
+
+    value_len: int = 1
+    """Digits of a value."""
+
+    use_vary: bool = False
+    """Whether each training batch keeps a random number of its last pairs, from 1 to all."""
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        if self.kind not in ("remember", "rewrite"):
+            raise ConfigError(f"`kind` must be 'remember' or 'rewrite'. Got {self.kind!r}.")
+        for name in ("num_pairs", "key_len", "value_len"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"`{name}` must be at least 1. Got {getattr(self, name)}.")
+        if self.key_len > 12:
+            raise ConfigError(f"`key_len` must be at most 12. Got {self.key_len}.")
+        if self.kind == "remember" and self.num_pairs > self.num_keys:
+            raise ConfigError(
+                f"There are only {self.num_keys} different keys of {self.key_len} digits. "
+                f"Got `num_pairs` {self.num_pairs}: lower it or raise `key_len`."
+            )
+
+    @property
+    def num_keys(self) -> int:
+        """Number of possible keys."""
+        return NUM_SYMBOLS**self.key_len
+
+    @property
+    def segment_len(self) -> int:
+        """Tokens of one pair, and of the question with its answer."""
+        return self.key_len + self.value_len + 2
+
+    @property
+    def sequence_len(self) -> int:
+        """Tokens of all pairs and the question with its answer."""
+        return (self.num_pairs + 1) * self.segment_len
+
+    def build(self) -> "AssociativeRetrieval":
+        """Returns the task."""
+        return AssociativeRetrieval(self)
+
+
+class RetrievalPrompts(NamedTuple):
+    """Questions to be answered by a model."""
+
+    prompt_ids: torch.Tensor
+    """Pairs, key and GEN; (rows, tokens)."""
+
+    answer_ids: torch.Tensor
+    """The value and EOS; (rows, `value_len` + 1)."""
+
+
+@final
+class AssociativeRetrieval:
+    """Draws rows of pairs, vectorised over the whole batch."""
+
+    vocab_size = VOCAB_SIZE
+
+    def __init__(self, config: AssociativeRetrievalConfig) -> None:
+        """Takes the options."""
+        self.config = config
+
+    def stream(self, batch_size: int, seed: int = 0) -> "RetrievalStream":
+        """Returns the endless training stream of `seed`."""
+        return RetrievalStream(self, batch_size, seed)
+
+    def evaluation_batch(self, num_samples: int, seed: int = 0) -> RetrievalPrompts:
+        """Returns `num_samples` questions with all pairs, whatever `use_vary` says.
+
+        Their random numbers are never those of a training batch.
+        """
+        rng = np.random.default_rng([seed, _EVALUATION_SEED])
+        rows = torch.from_numpy(self.draw(rng, num_samples))
+        cut = self.config.value_len + 1
+        return RetrievalPrompts(rows[:, :-cut], rows[:, -cut:])
+
+    def draw(
+        self, rng: np.random.Generator, num_rows: int, num_kept: int | None = None
+    ) -> IntArray:
+        """Draws complete rows: pairs, question and answer.
+
+        Args:
+            rng: source of chance.
+            num_rows: number of rows.
+            num_kept: how many of the last pairs are kept; all, if none is given. The target is
+                drawn among those kept.
+        """
+        config = self.config
+        kept = config.num_pairs if num_kept is None else num_kept
+        keys = self._draw_keys(rng, num_rows)[:, -kept:]
+        values = rng.integers(NUM_SYMBOLS, size=(num_rows, config.num_pairs, config.value_len))
+        values = values[:, -kept:]
+        if config.kind == "remember":
+            targets = rng.integers(kept, size=num_rows)
+        else:
+            targets = _draw_last_occurrence(rng, keys)
+        rows = np.empty((num_rows, kept + 1, config.segment_len), dtype=np.int64)
+        key_part, value_part = rows[..., : config.key_len], rows[..., config.key_len + 1 : -1]
+        rows[..., config.key_len] = SEP_ID
+        rows[:, -1, config.key_len] = GEN_ID
+        rows[..., -1] = END_ID
+        place_values = NUM_SYMBOLS ** np.arange(config.key_len)
+        key_part[:, :-1] = (keys[..., None] // place_values) % NUM_SYMBOLS
+        value_part[:, :-1] = values
+        every = np.arange(num_rows)
+        key_part[:, -1] = key_part[every, targets]
+        value_part[:, -1] = value_part[every, targets]
+        return rows.reshape(num_rows, -1)
+
+    def estimated_capacity(self, exact_match: float) -> float:
+        """Returns how many pairs a memory holds that answers this share of questions.
+
+        Paper, appendix B: k = n (v a - 1) / (v - 1) with n pairs, v possible values and a the
+        exact match in [0, 1]: the answers that are not remembered are guessed.
+        """
+        num_values = NUM_SYMBOLS**self.config.value_len
+        return self.config.num_pairs * (num_values * exact_match - 1) / (num_values - 1)
+
+    def _draw_keys(self, rng: np.random.Generator, num_rows: int) -> IntArray:
+        config = self.config
+        if config.kind == "rewrite":
+            return rng.integers(config.num_keys, size=(num_rows, config.num_pairs))
+        if config.num_keys <= _DENSE_SHARE * config.num_pairs:
+            all_keys = np.tile(np.arange(config.num_keys), (num_rows, 1))
+            return rng.permuted(all_keys, axis=1)[:, : config.num_pairs]
+        return _draw_distinct(rng, config.num_keys, (num_rows, config.num_pairs))
+
+
+@final
+class RetrievalStream:
+    """Training batches; loss on the digits of the last value and the EOS after it."""
+
+    def __init__(self, task: AssociativeRetrieval, batch_size: int, seed: int) -> None:
+        """Takes the task, the rows of a batch and the seed."""
+        if batch_size < 1:
+            raise ConfigError(f"`batch_size` must be at least 1. Got {batch_size}.")
+        self.task = task
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches from number `start` on; see `TrainingStream`."""
+        config = self.task.config
+        for step in count(start):
+            rng = np.random.default_rng([self.seed, _TRAIN_SEED, step])
+            kept = int(rng.integers(1, config.num_pairs + 1)) if config.use_vary else None
+            rows = self.task.draw(rng, self.batch_size, kept)
+            labels = np.full_like(rows, NO_LABEL)
+            labels[:, -config.value_len - 1 :] = rows[:, -config.value_len - 1 :]
+            yield Batch(
+                input_ids=torch.from_numpy(rows),
+                labels=torch.from_numpy(labels),
+                label_start=rows.shape[1] - config.value_len - 1,
+            )
+
+
+def _draw_distinct(rng: np.random.Generator, num_keys: int, shape: tuple[int, int]) -> IntArray:
+    """Draws rows of distinct keys by redrawing repeated ones.
+
+    Which entries are redrawn depends only on which are equal, so all keys are alike and the result
+    is uniform. The caller keeps the row short against `num_keys`, so a few rounds are enough.
+    """
+    keys = rng.integers(num_keys, size=shape)
+    stale = np.arange(shape[0])
+    while len(stale):
+        order, is_last = _group(keys[stale])
+        rows, columns = np.nonzero(~is_last)
+        keys[stale[rows], order[rows, columns]] = rng.integers(num_keys, size=len(rows))
+        stale = stale[np.unique(rows)]
+    return keys
+
+
+def _draw_last_occurrence(rng: np.random.Generator, keys: IntArray) -> IntArray:
+    """Draws for each row one of its distinct keys and returns where it stands last."""
+    order, is_last = _group(keys)
+    chosen = np.where(is_last, rng.random(keys.shape), -1.0).argmax(axis=1)
+    return order[np.arange(len(keys)), chosen]
+
+
+def _group(keys: IntArray) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+    """Returns the columns of each row sorted by key and then by column, and each key's last one."""
+    num_columns = keys.shape[1]
+    codes = np.sort(keys * num_columns + np.arange(num_columns), axis=1)
+    sorted_keys = codes // num_columns
+    is_last = np.ones(keys.shape, dtype=np.bool_)
+    is_last[:, :-1] = sorted_keys[:, :-1] != sorted_keys[:, 1:]
+    return codes % num_columns, is_last

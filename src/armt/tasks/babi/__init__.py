@@ -1,0 +1,1 @@
+"""bAbI: the text format of its stories, and own generators of its worlds."""

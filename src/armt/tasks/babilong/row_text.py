@@ -1,0 +1,160 @@
+"""The text of one row of a training stream: background with facts, long enough for an epoch."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from armt.tasks.babi.world import NOWHERE, PEOPLE, IntArray, draw_moves, known_places
+from armt.tasks.babilong.background import BackgroundWalk
+from armt.tasks.babilong.world_table import Items, WorldTable
+from armt.tasks.contract import Ids
+
+BoolArray = npt.NDArray[np.bool_]
+
+_LOG_SPREAD = math.log(4.0)
+"""Distances within one text lie within this factor of its own scale."""
+
+_QUESTION_SHARE = 0.5
+"""Share of questions among the items of a dense text."""
+
+
+class RowText(NamedTuple):
+    """A text, where its facts stand, and what is known after each of them."""
+
+    tokens: Ids
+    fact_starts: IntArray
+    fact_ends: IntArray
+    known: IntArray
+    """Places of all people after so many facts, (number of facts + 1, people)."""
+
+
+class DenseTexts(NamedTuple):
+    """Texts with questions and their answers in them, one a row."""
+
+    tokens: Ids
+    is_answer: BoolArray
+
+
+def draw_gaps(
+    rng: np.random.Generator, gap_len: tuple[int, int], shape: tuple[int, int]
+) -> IntArray:
+    """Draws where items are due in texts, each with a density of its own.
+
+    A text draws a scale s log-uniformly from `gap_len`, and each distance between neighbours
+    log-uniformly from s/4 to 4s (but at least one token).
+
+    Args:
+        rng: source of chance.
+        gap_len: least and greatest scale, in tokens.
+        shape: number of texts and their length.
+
+    Returns:
+        Positions that rise along each row, (texts, enough for the densest); those at the length or
+        beyond are of no use.
+    """
+    num_texts, text_len = shape
+    low, high = np.log(gap_len)
+    scale = np.exp(rng.uniform(low, high, (num_texts, 1)))
+    # the mean distance is 1.35 scales: so many draws fall short of the text's end almost never
+    num_draws = int(text_len / scale.min()) + 12
+    spread = np.exp(rng.uniform(-_LOG_SPREAD, _LOG_SPREAD, (num_texts, num_draws)))
+    return np.maximum(scale * spread, 1.0).cumsum(axis=1).astype(np.int64)
+
+
+def draw_row_text(
+    walk: BackgroundWalk,
+    table: WorldTable,
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    gap_len: tuple[int, int],
+) -> RowText:
+    """Draws the text of one epoch.
+
+    Args:
+        walk: where the background comes from.
+        table: the encoded facts.
+        rng: decides density, positions and moves.
+        shape: length of the text (the background alone is as long, so that no text falls short) and
+            the length within which one to four facts stand for sure.
+        gap_len: least and greatest scale of the distance between facts, in tokens.
+    """
+    text_len, early_len = shape
+    background = walk.take(text_len)
+    early = rng.integers(early_len, size=rng.integers(1, len(PEOPLE) + 1))
+    gaps = draw_gaps(rng, gap_len, (1, text_len))[0]
+    due = np.sort(np.concatenate([early, gaps[gaps < text_len]]))
+    moves = draw_moves(rng, len(due))
+    items = table.items(table.facts(moves))
+    positions = _snap(background.gaps, due)
+    ends = positions + np.cumsum(items.lens)
+    tokens = _insert(background.tokens, positions, items)[:text_len]
+    return RowText(tokens, ends - items.lens, ends, known_places(moves))
+
+
+def draw_dense_texts(
+    walk: BackgroundWalk,
+    table: WorldTable,
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    gap_len: tuple[int, int],
+) -> DenseTexts:
+    """Draws texts with facts and answered questions all along.
+
+    The first item of a text is a fact; each later one is a question about a person already told of,
+    or a fact, with equal chances. Every text begins at another place of the background.
+
+    Args:
+        walk: where the background comes from.
+        table: the encoded facts and questions.
+        rng: decides density, positions, moves and questions.
+        shape: number of texts and their length in tokens.
+        gap_len: least and greatest scale of the distance between items, in tokens.
+    """
+    num_texts, text_len = shape
+    parts = [walk.leap().take(text_len) for _ in range(num_texts)]
+    starts = np.arange(num_texts)[:, None] * text_len
+    # the gap after a text's last sentence is the next text's first: leave it out
+    gaps = np.concatenate([part.gaps[:-1] for part in parts])
+    gaps += np.repeat(starts[:, 0], [len(part.gaps) - 1 for part in parts])
+    due = np.concatenate([np.zeros_like(starts), draw_gaps(rng, gap_len, shape)], axis=1)
+    is_used = due < text_len
+    items = table.items(_draw_items(table, rng, due.shape)[is_used])
+    positions = _snap(gaps, (due + starts)[is_used])
+    background = np.concatenate([part.tokens for part in parts])
+    tokens = _insert(background, positions, items)
+    silent = np.zeros(len(background), dtype=np.bool_)
+    marks = np.insert(silent, np.repeat(positions, items.lens), items.is_answer)
+    # a text is pushed right by what was put into those before it, and cut to its length
+    num_items = is_used.sum(axis=1)
+    pushed = np.append(0, np.cumsum(items.lens))[np.cumsum(num_items) - num_items]
+    where = starts + pushed[:, None] + np.arange(text_len)
+    return DenseTexts(tokens[where], marks[where])
+
+
+def _draw_items(table: WorldTable, rng: np.random.Generator, shape: tuple[int, ...]) -> IntArray:
+    """Draws the numbers of facts and questions, one world a row."""
+    asks = rng.random(shape) < _QUESTION_SHARE
+    asks[:, 0] = False
+    moves = draw_moves(rng, shape)
+    num_told = (~asks).cumsum(axis=1)
+    facts = np.take_along_axis(table.facts(moves), num_told - 1, axis=1)
+    known = np.take_along_axis(known_places(moves), num_told[..., None], axis=1)
+    people = order_known(known, rng.random(known.shape))[..., :1]
+    places = np.take_along_axis(known, people, axis=-1)
+    return np.where(asks, table.questions(people, places)[..., 0], facts)
+
+
+def order_known(known: IntArray, priorities: npt.NDArray[np.float64]) -> IntArray:
+    """Returns the people by rising priority, those of unknown place last; (..., people)."""
+    return np.argsort(np.where(known == NOWHERE, 2.0, priorities), axis=-1)
+
+
+def _snap(gaps: IntArray, due: IntArray) -> IntArray:
+    """Returns the last sentence gap at or before each due position."""
+    return gaps[np.searchsorted(gaps, due, side="right") - 1]
+
+
+def _insert(background: Ids, positions: IntArray, items: Items) -> Ids:
+    return np.insert(background, np.repeat(positions, items.lens), items.ids)

@@ -1,0 +1,302 @@
+"""The endless training stream of task 1: facts in a long text, and what was told is asked.
+
+A row reads one text for a number of batches, its epoch; `carry_len` tokens of it in each batch.
+After them stands a tail that is thrown away again: a preview of the text that follows, then
+questions with their answers. So each batch asks about everything told since the epoch began, while
+the carried text itself never holds a question.
+
+    row, batch k:    | carried text k * C .. (k + 1) * C | preview | filler | questions, answers |
+    row, batch k+1:  | carried text (k + 1) * C ..       | ...
+
+The filler (a few tokens of other text) makes all rows equally long without padding.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from armt.core.config import Config
+from armt.core.errors import ConfigError, DataError
+from armt.tasks.babi.world import PEOPLE, IntArray
+from armt.tasks.babilong.background import BackgroundStore, BackgroundWalk
+from armt.tasks.babilong.row_text import RowText, draw_dense_texts, draw_row_text, order_known
+from armt.tasks.babilong.world_table import WorldTable
+from armt.tasks.contract import NO_LABEL, Batch, TextEncoder
+
+_EARLY_LEN = 256
+_LENGTHS_SEED, _EPOCH_SEED, _BATCH_SEED, _DENSE_SEED = 1, 2, 3, 4
+_NUM_DRAWN_LENGTHS = 256
+_NUM_TAIL_LENS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactStreamConfig(Config):
+    """Options of `FactStream`."""
+
+    batch_size: int = 32
+    """Rows of a batch."""
+
+    segment_len: int = 128
+    """Tokens of a segment; the carried length must be a multiple of it."""
+
+    carry_len: int = 0
+    """Tokens of going-on text in each batch; 0 makes every batch begin anew."""
+
+    tail_len: tuple[int, int] = (64, 256)
+    """Least and greatest length of the preview before the questions; a batch draws one of
+    `tail_lens`."""
+
+    num_questions: int = 2
+    """Questions in a row, about different people as far as so many are known."""
+
+    gap_len: tuple[int, int] = (16, 2048)
+    """Least and greatest scale of the distance between facts, in tokens: a row draws its scale s
+    log-uniformly anew in each epoch, its distances then log-uniformly from s/4 to 4s."""
+
+    epoch_steps: int = 1
+    """Most batches over which a row's text goes on; drawn log-uniformly from 1 up."""
+
+    text_weight: float = 0.0
+    """Weight of every other token in the loss beside the answers' one; 0 for no loss on them."""
+
+    is_dense: bool = False
+    """Whether the rows are short texts with questions all along, for a first stage of training."""
+
+    sequence_len: int = 256
+    """Length of a dense row."""
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        for name in ("batch_size", "segment_len", "num_questions", "epoch_steps", "sequence_len"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"`{name}` must be at least 1. Got {getattr(self, name)}.")
+        if not 0 <= self.text_weight <= 1:
+            raise ConfigError(f"`text_weight` must lie in [0, 1]. Got {self.text_weight}.")
+        for name in ("tail_len", "gap_len"):
+            low, high = getattr(self, name)
+            if not 1 <= low <= high:
+                raise ConfigError(
+                    f"`{name}` must be (least, greatest), from 1 up. Got {(low, high)}."
+                )
+        if self.carry_len < 0 or self.carry_len % self.segment_len:
+            raise ConfigError(
+                f"`carry_len` must be a multiple of `segment_len` ({self.segment_len}), or 0. "
+                f"Got {self.carry_len}."
+            )
+        if self.carry_len == 0 and self.epoch_steps > 1:
+            raise ConfigError(
+                "A text goes on only if some of it is carried: set `carry_len`, or `epoch_steps` "
+                f"to 1. Got {self.epoch_steps}."
+            )
+        if self.is_dense and self.carry_len:
+            raise ConfigError(f"A dense row is not carried on. Got `carry_len` {self.carry_len}.")
+
+    @property
+    def tail_lens(self) -> IntArray:
+        """The lengths that a preview may have: a few, evenly spaced, so that few shapes occur."""
+        spaced = np.linspace(*self.tail_len, num=_NUM_TAIL_LENS)
+        return np.unique(spaced.round().astype(np.int64))
+
+    def build(
+        self, store: BackgroundStore, encoder: TextEncoder, seed: int = 0
+    ) -> "FactStream | DenseFactStream":
+        """Returns the stream over the books of `store`."""
+        if self.is_dense:
+            return DenseFactStream(self, store, encoder, seed)
+        return FactStream(self, store, encoder, seed)
+
+
+@final
+class FactStream:
+    """Batches whose questions ask for facts told since the row's text began."""
+
+    def __init__(
+        self, config: FactStreamConfig, store: BackgroundStore, encoder: TextEncoder, seed: int = 0
+    ) -> None:
+        """Encodes the world once.
+
+        Raises:
+            ConfigError: the previews are too short to hold a fact.
+            DataError: there is hardly any background.
+        """
+        self.config = config
+        self.seed = seed
+        self.store = store
+        self.table = WorldTable(encoder)
+        shortest = self.table.max_fact_len
+        if config.tail_len[0] < shortest or config.carry_len + config.tail_len[0] < 2 * shortest:
+            raise ConfigError(
+                f"`tail_len` must be at least {shortest}, the longest fact (twice that when "
+                f"nothing is carried). Got {config.tail_len}."
+            )
+        questions_len = config.num_questions * self.table.max_question_len
+        self.max_filler_len = questions_len + shortest
+        if len(store.tokens) < self.max_filler_len:
+            raise DataError(
+                f"The background has only {len(store.tokens)} tokens; at least "
+                f"{self.max_filler_len} are needed. Give more text."
+            )
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches from number `start` on; see `TrainingStream`."""
+        rows = [_Row(self, number, start) for number in range(self.config.batch_size)]
+        for step in count(start):
+            yield self._batch(rows, step)
+
+    def _batch(self, rows: "list[_Row]", step: int) -> Batch:
+        config = self.config
+        rng = np.random.default_rng([self.seed, _BATCH_SEED, step])
+        preview_len = int(rng.choice(config.tail_lens))
+        resets = torch.tensor([row.advance() for row in rows])
+        known = np.stack([row.known_at(preview_len) for row in rows])
+        people = order_known(known, np.stack([row.priorities for row in rows]))
+        numbers = self._questions(people, known)
+        question_lens = self.table.lens(numbers).sum(axis=1)
+        room = config.num_questions * self.table.max_question_len
+        body_len = config.carry_len + preview_len
+        input_ids = np.empty((len(rows), body_len + room), dtype=np.int64)
+        for row, line in zip(rows, input_ids, strict=True):
+            row.fill(line, preview_len)
+        is_answer = np.zeros(input_ids.shape, dtype=np.bool_)
+        items = self.table.items(numbers.ravel())
+        is_question = np.arange(room) >= room - question_lens[:, None]
+        input_ids[:, body_len:][is_question] = items.ids
+        is_answer[:, body_len:][is_question] = items.is_answer
+        labels, weights = _labels(input_ids, is_answer, config.text_weight)
+        return Batch(
+            input_ids=torch.from_numpy(input_ids),
+            labels=labels,
+            label_weights=weights,
+            carry_len=config.carry_len,
+            label_start=0 if config.text_weight else body_len,
+            resets=resets,
+        )
+
+    def _questions(self, people: IntArray, known: IntArray) -> IntArray:
+        """Returns the questions of each row; the known are asked again if they are few."""
+        num_known = (known >= 0).sum(axis=1, keepdims=True)
+        assert num_known.min() > 0, "the first questions of a text have a fact to ask for"
+        turns = np.arange(self.config.num_questions) % num_known
+        asked = np.take_along_axis(people, turns, axis=1)
+        return self.table.questions(asked, np.take_along_axis(known, asked, axis=1))
+
+
+@final
+class DenseFactStream:
+    """Batches of short texts with facts, questions and answers every few tokens."""
+
+    def __init__(
+        self, config: FactStreamConfig, store: BackgroundStore, encoder: TextEncoder, seed: int = 0
+    ) -> None:
+        """Encodes the world once."""
+        self.config = config
+        self.seed = seed
+        self.store = store
+        self.table = WorldTable(encoder)
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches from number `start` on; see `TrainingStream`."""
+        for step in count(start):
+            yield self._batch(step)
+
+    def _batch(self, step: int) -> Batch:
+        config = self.config
+        rng = np.random.default_rng([self.seed, _DENSE_SEED, step])
+        walk = BackgroundWalk(self.store, rng)
+        shape = (config.batch_size, config.sequence_len)
+        texts = draw_dense_texts(walk, self.table, rng, shape, config.gap_len)
+        input_ids = np.asarray(texts.tokens, dtype=np.int64)
+        labels, weights = _labels(input_ids, texts.is_answer, config.text_weight)
+        return Batch(input_ids=torch.from_numpy(input_ids), labels=labels, label_weights=weights)
+
+
+@final
+class _Row:
+    """One row's text and how far it has been read."""
+
+    def __init__(self, stream: FactStream, number: int, start: int) -> None:
+        self._stream = stream
+        self._number = number
+        self._lengths = _epoch_lengths(stream.config.epoch_steps, [stream.seed, number])
+        self._epoch = 0
+        self._num_steps = next(self._lengths)
+        while start >= self._num_steps:
+            start -= self._num_steps
+            self._epoch += 1
+            self._num_steps = next(self._lengths)
+        self._step = start - 1
+        self._cut = 0
+        self._open_epoch()
+
+    @property
+    def priorities(self) -> npt.NDArray[np.float64]:
+        """Numbers that decide whom to ask first."""
+        return self._priorities[self._step]
+
+    def advance(self) -> bool:
+        """Goes on to the next batch; says whether the text begins anew with it."""
+        self._step += 1
+        if self._step == self._num_steps:
+            self._epoch += 1
+            self._num_steps = next(self._lengths)
+            self._step = 0
+            self._open_epoch()
+        return self._step == 0
+
+    def known_at(self, preview_len: int) -> IntArray:
+        """Sets the end of the preview, before a fact that it would cut, and says what is known."""
+        end = (self._step + 1) * self._stream.config.carry_len + preview_len
+        text = self._text
+        told = int(np.searchsorted(text.fact_ends, end, side="right"))
+        is_inside = told < len(text.fact_starts) and text.fact_starts[told] < end
+        self._cut = int(text.fact_starts[told]) if is_inside else end
+        return text.known[told]
+
+    def fill(self, line: IntArray, preview_len: int) -> None:
+        """Writes carried text, preview and filler; the questions come over the filler's end."""
+        carry_len = self._stream.config.carry_len
+        start = self._step * carry_len
+        text_len = self._cut - start
+        assert carry_len <= text_len <= carry_len + preview_len, "the cut lies within the preview"
+        line[:text_len] = self._text.tokens[start : self._cut]
+        filler = int(self._fillers[self._step])
+        line[text_len:] = self._stream.store.tokens[filler : filler + len(line) - text_len]
+
+    def _open_epoch(self) -> None:
+        stream, config = self._stream, self._stream.config
+        rng = np.random.default_rng([stream.seed, self._number, _EPOCH_SEED, self._epoch])
+        reach = config.carry_len + config.tail_len[0]
+        text_len = self._num_steps * config.carry_len + config.tail_len[1]
+        shape = (text_len, min(_EARLY_LEN, reach // 2))
+        walk = BackgroundWalk(stream.store, rng)
+        self._text: RowText = draw_row_text(walk, stream.table, rng, shape, config.gap_len)
+        self._priorities = rng.random((self._num_steps, len(PEOPLE)))
+        # fillers begin at sentences of the book in which the walk has arrived, not too near its end
+        offsets = stream.store.sentence_offsets
+        starts = offsets[rng.integers(*walk.book, self._num_steps)]
+        latest = int(offsets[walk.book[1]]) - stream.max_filler_len
+        self._fillers = np.clip(starts, 0, max(0, latest))
+
+
+def _labels(
+    input_ids: IntArray, is_answer: npt.NDArray[np.bool_], text_weight: float
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Returns the labels of a batch, and their weights if the text bears loss too."""
+    if not text_weight:
+        return torch.from_numpy(np.where(is_answer, input_ids, NO_LABEL)), None
+    weights = np.where(is_answer, 1.0, text_weight).astype(np.float32)
+    return torch.from_numpy(input_ids.copy()), torch.from_numpy(weights)
+
+
+def _epoch_lengths(most: int, seed: list[int]) -> Iterator[int]:
+    """Yields the batches of a row's epochs, log-uniform from 1 to `most`."""
+    rng = np.random.default_rng([*seed, _LENGTHS_SEED])
+    while True:
+        drawn = np.exp(rng.uniform(0.0, math.log(most + 1), _NUM_DRAWN_LENGTHS))
+        yield from np.clip(drawn.astype(np.int64), 1, most).tolist()

@@ -1,0 +1,139 @@
+"""Checkpoints: a folder that is whole or does not count, newest valid one first."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from armt.core.errors import StateError
+from armt.core.files import atomic_path, write_text
+from armt.core.shapes import Tensor
+from armt.recurrence.model import Recurrent
+from armt.training.optim import MasterAdamW
+from armt.core.state import State
+
+_MANIFEST = "manifest.json"
+_NUM_KEPT = 2
+
+
+@dataclass
+class Progress:
+    """How far a run has come."""
+
+    step: int = 0
+    num_tokens: int = 0
+    num_skipped: int = 0
+    num_skipped_in_row: int = 0
+    seconds: float = 0.0
+
+
+def save_checkpoint(
+    folder: Path,
+    model: Recurrent,
+    optimizer: MasterAdamW,
+    progress: Progress,
+    carried: tuple[State, ...] | None,
+) -> Path:
+    """Writes a checkpoint beside the older ones and removes all but the newest two.
+
+    The manifest, with the digest of every file, is written last: without it there is no checkpoint.
+    """
+    target = folder / "checkpoints" / f"step-{progress.step:08d}"
+    files = {
+        "model": {name: value for name, value in model.state_dict().items()},
+        "optimizer": optimizer.tensors(),
+        "random": {"cpu": torch.get_rng_state()},
+        "carried": _carried_tensors(carried),
+    }
+    if target.exists():
+        shutil.rmtree(target)
+    digests: dict[str, str] = {}
+    for name, tensors in files.items():
+        with atomic_path(target / f"{name}.safetensors") as path:
+            save_file(_owned(tensors), path)
+            digests[name] = _digest(path)
+    manifest = {"progress": asdict(progress), "digests": digests}
+    write_text(target / _MANIFEST, json.dumps(manifest, indent=2))
+    for old in _checkpoints(folder)[_NUM_KEPT:]:
+        shutil.rmtree(old)
+    return target
+
+
+def load_newest(
+    folder: Path, model: Recurrent, optimizer: MasterAdamW
+) -> tuple[Progress, tuple[State, ...] | None] | None:
+    """Loads the newest whole checkpoint into model and optimiser; nothing if there is none."""
+    for path in _checkpoints(folder):
+        files = _read_valid(path)
+        if files is None:
+            continue
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        _ = model.load_state_dict(files["model"], strict=False)
+        optimizer.load_tensors(files["optimizer"])
+        torch.set_rng_state(files["random"]["cpu"])
+        return Progress(**manifest["progress"]), _carried_states(model, files["carried"])
+    return None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Folders of checkpoints, newest first, whether whole or not."""
+    return sorted((folder / "checkpoints").glob("step-*"), reverse=True)
+
+
+def _read_valid(path: Path) -> dict[str, dict[str, Tensor]] | None:
+    """Reads all files of a checkpoint, or nothing if one of them is missing or damaged."""
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        files: dict[str, dict[str, Tensor]] = {}
+        for name, digest in manifest["digests"].items():
+            file = path / f"{name}.safetensors"
+            if _digest(file) != digest:
+                return None
+            files[name] = load_file(file)
+    except (OSError, ValueError, KeyError, SafetensorError):
+        return None
+    return files
+
+
+def _owned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies to the CPU, so that tied tensors do not share memory, which the format refuses."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _carried_tensors(carried: tuple[State, ...] | None) -> dict[str, Tensor]:
+    return {
+        f"{number}.{name}": value
+        for number, layer in enumerate(carried or ())
+        for name, value in layer.tensors().items()
+    }
+
+
+def _carried_states(model: Recurrent, tensors: dict[str, Tensor]) -> tuple[State, ...] | None:
+    """Returns the carried states on the model's device.
+
+    Raises:
+        StateError: they have another shape than the model's memory.
+    """
+    if not tensors:
+        return None
+    num_rows = len(next(iter(tensors.values())))
+    states: list[State] = []
+    for number, layer in enumerate(model.memory.init_states(num_rows)):
+        held = {name: tensors[f"{number}.{name}"].to(model.device) for name in layer.tensors()}
+        if any(held[name].shape != value.shape for name, value in layer.tensors().items()):
+            raise StateError(
+                "The checkpoint's carried states have another shape than the model's memory. Train "
+                "in a new folder."
+            )
+        states.append(type(layer).from_tensors(held))
+    return tuple(states)

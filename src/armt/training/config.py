@@ -1,0 +1,118 @@
+"""A whole training run as one value."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from armt.backbones.tiny import TinyBackboneConfig
+from armt.core.config import Config, MemoryConfig
+from armt.core.errors import ConfigError
+from armt.recurrence.config import RecurrenceConfig
+from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
+from armt.tasks.babilong.stream import FactStreamConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(Config):
+    """Which texts a model is trained on, and how they become tokens."""
+
+    background: tuple[str, ...] = ("prose",)
+    """Folders of `.txt` files, names of Hugging Face data sets, or `prose`: the one in Python."""
+
+    vocab_size: int = 8192
+    """Entries of the tokenizer, which is trained on the background."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig(Config):
+    """One stage of a curriculum."""
+
+    num_steps: int
+    """Optimiser steps."""
+
+    learning_rate: float
+    """Learning rate at its highest."""
+
+    final_learning_rate: float | None = None
+    """Learning rate at the end of the stage, reached along a cosine; none to stay at the highest."""
+
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from zero."""
+
+    stream: FactStreamConfig | AssociativeRetrievalConfig
+    """What is learned from."""
+
+    batch_size: int = 64
+    """Rows of a batch, on each process (where the stream does not say it itself)."""
+
+    write_penalty: float = 0.0
+    """Weight in the loss of how far the text of a step moves the memory: the mean over rows and layers
+    of the length of the state's change. It teaches a memory to leave alone what has no use."""
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        if self.num_steps < 0 or self.warmup_steps < 0:
+            raise ConfigError(
+                f"Steps must not be negative. Got {self.num_steps} and {self.warmup_steps}."
+            )
+        if self.learning_rate <= 0:
+            raise ConfigError(f"`learning_rate` must be positive. Got {self.learning_rate}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig(Config):
+    """Options of AdamW."""
+
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the running means of gradient and squared gradient."""
+
+    weight_decay: float = 0.01
+    """On matrices only."""
+
+    clip_norm: float = 1.0
+    """Greatest length of the gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Config):
+    """Everything that decides a training run."""
+
+    name: str
+    """Name of the recipe."""
+
+    backbone: TinyBackboneConfig = field(default_factory=TinyBackboneConfig)
+    """The decoder."""
+
+    memory: MemoryConfig
+    """What is attached to it."""
+
+    recurrence: RecurrenceConfig
+    """Segments and depth of the gradient."""
+
+    text: TextConfig | None = None
+    """The texts; none for a task that makes its own tokens."""
+
+    stages: tuple[StageConfig, ...]
+    """The curriculum."""
+
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """The optimiser."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the model computes in; the optimiser keeps its weights in float32, states stay there too."""
+
+    seed: int = 0
+    """Decides weights and data."""
+
+    save_every: int = 500
+    """Steps between checkpoints; there is always one at the end."""
+
+    log_every: int = 20
+    """Steps between lines of the log."""
+
+    max_skipped: int = 20
+    """Steps in a row that may be skipped because the gradient is not finite."""
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.num_steps for stage in self.stages)

@@ -1,0 +1,98 @@
+"""Builds everything that a run needs from its config, in its folder."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from armt.core.errors import ConfigError
+from armt.core.files import write_text
+from armt.recurrence.attach import attach
+from armt.recurrence.model import Recurrent
+from armt.tasks import associative_retrieval
+from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
+from armt.tasks.contract import TokenizerEncoder, TrainingStream
+from armt.training.config import RunConfig, StageConfig
+from armt.training.text import load_encoder, load_store
+from armt.training.trainer import Callback, Trainer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run ready to start."""
+
+    trainer: Trainer
+    encoder: TokenizerEncoder | None
+
+
+def prepare(config: RunConfig, folder: Path, callbacks: Sequence[Callback] = ()) -> Prepared:
+    """Makes tokenizer, background, model and streams, and resumes what `folder` holds.
+
+    Raises:
+        ConfigError: the folder holds a run with other options.
+    """
+    _claim(config, folder)
+    encoder = None if config.text is None else load_encoder(folder, config.text)
+    model = build_model(config, encoder)
+    streams = [_stream(config, stage, folder, encoder) for stage in config.stages]
+    return Prepared(Trainer(model, streams, config, folder, callbacks), encoder)
+
+
+def build_model(config: RunConfig, encoder: TokenizerEncoder | None) -> Recurrent:
+    """Returns the run's model with random weights drawn from its seed."""
+    vocab_size = associative_retrieval.VOCAB_SIZE if encoder is None else encoder.vocab_size
+    end_id = associative_retrieval.END_ID if encoder is None else encoder.end_id
+    backbone = config.backbone.build(vocab_size, seed=config.seed, end_id=end_id)
+    with torch.random.fork_rng(devices=[]):
+        _ = torch.manual_seed(config.seed + 1)
+        return attach(
+            backbone, config.memory, config.recurrence.segment_len, config.recurrence.bptt_depth
+        )
+
+
+def _stream(
+    config: RunConfig, stage: StageConfig, folder: Path, encoder: TokenizerEncoder | None
+) -> TrainingStream:
+    # each process draws its own data, and two runs share none
+    seed = config.seed * PartialState().num_processes + PartialState().process_index
+    if isinstance(stage.stream, AssociativeRetrievalConfig):
+        return stage.stream.build().stream(stage.batch_size, seed)
+    if encoder is None or config.text is None:
+        raise ConfigError("A stage with facts in text needs `text`. Got none.")
+    store = load_store(folder, config.text, encoder, "train")
+    return stage.stream.build(store, encoder, seed)
+
+
+def _claim(config: RunConfig, folder: Path) -> None:
+    """Writes the config into the folder, or checks that it is the one that stands there."""
+    path = folder / "config.json"
+    ours = json.dumps(config.to_dict(), indent=2, sort_keys=True)
+    if path.exists():
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        changed = _differences(theirs, json.loads(ours))
+        if changed:
+            raise ConfigError(
+                f"'{folder}' holds a run with other options ({', '.join(changed)}). Choose another "
+                "folder, or remove it to start anew."
+            )
+        return
+    write_text(path, ours)
+
+
+def _differences(theirs: object, ours: object, path: str = "") -> list[str]:
+    """Returns the dotted paths at which two trees of plain data differ."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        names = sorted({*theirs, *ours})
+        pairs = [(name, theirs.get(name), ours.get(name)) for name in names]
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        pairs = [(str(n), a, b) for n, (a, b) in enumerate(zip(theirs, ours, strict=True))]
+    else:
+        return [] if theirs == ours else [path]
+    return [
+        found
+        for name, a, b in pairs
+        for found in _differences(a, b, f"{path}.{name}" if path else name)
+    ]

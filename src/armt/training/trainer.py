@@ -1,0 +1,226 @@
+"""The training loop: stages, carried states, mixed precision, checkpoints, steps that are not finite."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from armt.core.errors import ArmtError
+from armt.core.shapes import Tensor
+from armt.core.state import State
+from armt.recurrence.model import Recurrent
+from armt.tasks.contract import TrainingStream
+from armt.training.checkpoint import Progress, load_newest, save_checkpoint
+from armt.training.config import RunConfig, StageConfig
+from armt.training.optim import MasterAdamW, learning_rate_at
+from armt.training.graphed import GraphedStepper
+from armt.training.loader import load_batches
+from armt.training.step import EagerStepper, Stepper, StepResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What is known after some steps of training."""
+
+    step: int
+    """Steps done, over all stages."""
+
+    num_steps: int
+    """Steps to do, over all stages."""
+
+    stage: int
+    """Number of the stage, from 0 on."""
+
+    loss: float
+    """Mean loss since the last report; NaN if a step was not finite."""
+
+    accuracy: float
+    """Share of answer tokens that were the most likely ones, since the last report."""
+
+    learning_rate: float
+    gradient_norm: float
+    tokens_per_s: float
+    """Tokens of input in a second, all processes together."""
+
+    num_tokens: int
+    """Tokens of input so far."""
+
+    num_skipped: int
+    """Steps so far that were left out because the gradient was not finite."""
+
+    seconds: float
+    """Time spent training so far, resumed runs included."""
+
+
+class Callback(Protocol):
+    """Is told how the training goes."""
+
+    def on_report(self, report: StepReport) -> None:
+        """Called every `log_every` steps and at the end."""
+        ...
+
+    def on_end(self, model: Recurrent) -> None:
+        """Called once, when all stages are done."""
+        ...
+
+
+@dataclass
+class _Window:
+    """Sums since the last report; tensors, so that nothing waits for the device."""
+
+    losses: list[Tensor] = field(default_factory=list)
+    num_labels: Tensor | int = 0
+    num_correct: Tensor | int = 0
+    num_tokens: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+
+class Trainer:
+    """Trains one recurrent model through the stages of a run."""
+
+    def __init__(
+        self,
+        model: Recurrent,
+        streams: Sequence[TrainingStream],
+        config: RunConfig,
+        folder: Path,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        """Prepares model and optimiser; resumes from the newest checkpoint in `folder`, if any."""
+        self.config, self.folder, self.callbacks = config, folder, callbacks
+        self.streams = streams
+        self.accelerator = Accelerator()
+        self.recurrent = model
+        _ = cast("nn.Module", model).to(self.accelerator.device)
+        _cast_weights(model, getattr(torch, config.precision))
+        self.optimizer = MasterAdamW(model, config.optim)
+        self.model: nn.Module = cast("Any", self.accelerator).prepare(model)
+        self.progress = Progress()
+        self.carried: tuple[State, ...] | None = None
+        found = load_newest(folder, model, self.optimizer)
+        if found is not None:
+            self.progress, self.carried = found
+        self._window = _Window()
+
+    def train(self) -> Recurrent:
+        """Runs the stages that are not done yet and returns the model.
+
+        Raises:
+            ArmtError: too many steps in a row were not finite.
+        """
+        _ = self.model.train()
+        first = self._first_open_stage()
+        for number, stage in list(enumerate(self.config.stages))[first:]:
+            self._train_stage(number, stage)
+        _ = self.model.eval()
+        self._save()
+        for callback in self.callbacks:
+            callback.on_end(self.recurrent)
+        return self.recurrent
+
+    def _first_open_stage(self) -> int:
+        done = 0
+        for number, stage in enumerate(self.config.stages):
+            done += stage.num_steps
+            if self.progress.step < done:
+                return number
+        return len(self.config.stages)
+
+    def _train_stage(self, number: int, stage: StageConfig) -> None:
+        before = sum(earlier.num_steps for earlier in self.config.stages[:number])
+        start = self.progress.step - before
+        if start == 0:
+            self.carried = None
+        stepper = self._stepper(stage)
+        is_pinned = self.accelerator.device.type == "cuda"
+        batches = load_batches(self.streams[number], start, is_pinned=is_pinned)
+        self._window = _Window()
+        for step, batch in zip(range(start, stage.num_steps), batches, strict=False):
+            self.optimizer.set_learning_rate(learning_rate_at(stage, step))
+            result = stepper(batch, self.carried)
+            norm = self._descend()
+            self.carried = result.carried
+            self._count(result, batch.input_ids.numel())
+            self._after_step(number, norm)
+
+    def _stepper(self, stage: StageConfig) -> Stepper:
+        """Returns what computes gradients: in graphs on a single GPU, else operation by operation."""
+        eager = EagerStepper(self.model, self.recurrent, stage.write_penalty)
+        is_single_gpu = self.accelerator.device.type == "cuda" and not self.accelerator.use_distributed
+        return GraphedStepper(eager) if is_single_gpu else eager
+
+    def _descend(self) -> Tensor:
+        """Takes one step down the gradient, or none if the gradient is not finite."""
+        norm = self.optimizer.step()
+        if bool(torch.isfinite(norm)):
+            self.progress.num_skipped_in_row = 0
+        else:
+            self.progress.num_skipped += 1
+            self.progress.num_skipped_in_row += 1
+        self.optimizer.zero_grad()
+        if self.progress.num_skipped_in_row > self.config.max_skipped:
+            raise ArmtError(
+                f"{self.progress.num_skipped_in_row} steps in a row had a gradient that is not "
+                f"finite (step {self.progress.step:,}). Lower the learning rate; the last good "
+                f"checkpoint is in '{self.folder}'."
+            )
+        return norm
+
+    def _count(self, result: StepResult, num_tokens: int) -> None:
+        window, processes = self._window, self.accelerator.num_processes
+        window.losses.append(result.loss.detach())
+        window.num_labels = window.num_labels + result.num_labels
+        window.num_correct = window.num_correct + result.num_correct
+        window.num_tokens += num_tokens * processes
+        self.progress.num_tokens += num_tokens * processes
+        self.progress.step += 1
+
+    def _after_step(self, number: int, norm: Tensor) -> None:
+        step, config = self.progress.step, self.config
+        if step % config.log_every == 0 or step == config.num_steps:
+            self._report(number, norm)
+        if step % config.save_every == 0 and step < config.num_steps:
+            self._save()
+            self._window.started = time.monotonic()
+
+    def _report(self, number: int, norm: Tensor) -> None:
+        window = self._window
+        losses = torch.stack(window.losses).tolist()
+        seconds = max(time.monotonic() - window.started, 1e-9)
+        self.progress.seconds += seconds
+        report = StepReport(
+            step=self.progress.step,
+            num_steps=self.config.num_steps,
+            stage=number,
+            loss=math.fsum(losses) / len(losses),
+            accuracy=float(window.num_correct) / max(float(window.num_labels), 1.0),
+            learning_rate=self.optimizer.inner.param_groups[0]["lr"],
+            gradient_norm=float(norm),
+            tokens_per_s=window.num_tokens / seconds,
+            num_tokens=self.progress.num_tokens,
+            num_skipped=self.progress.num_skipped,
+            seconds=self.progress.seconds,
+        )
+        self._window = _Window()
+        if self.accelerator.is_main_process:
+            for callback in self.callbacks:
+                callback.on_report(report)
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            save_checkpoint(
+                self.folder, self.recurrent, self.optimizer, self.progress, self.carried
+            )
+        self.accelerator.wait_for_everyone()
+
+
+def _cast_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Casts the weights in place, and nothing else: rotary frequencies need their digits."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)

@@ -1,0 +1,363 @@
+"""Models and memories that go to disk and come back."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LlamaForCausalLM,
+    Trainer,
+    TrainingArguments,
+)
+
+from armt import ARMTConfig, NoMemoryConfig, Recurrent
+from armt.core.errors import BackboneError, ConfigError, StorageError, UnknownNameError
+from armt.recurrence.auto import ArmtConfig, ArmtForCausalLM, register_auto_classes
+from armt.recurrence.pretrained import load_memory
+from tiny import FAMILIES, VOCAB, assert_same_state, backbone, random_ids, recurrent
+
+MEMORY = ARMTConfig(num_memory_tokens=2, d_mem=4)
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    register_auto_classes()
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def assert_same_model(found, expected) -> None:
+    assert type(found) is type(expected)
+    left, right = found.state_dict(), expected.state_dict()
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert value.dtype == right[name].dtype, name
+        assert torch.equal(value, right[name]), name
+    ids = random_ids(2, 10)
+    assert torch.equal(found(ids).logits, expected(ids).logits)
+    assert_same_state(found.read(ids), expected.read(ids))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_auto_classes_give_the_model_back(tmp_path, family):
+    model = recurrent(MEMORY, family, bptt_depth=3)
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, experts_implementation="eager")
+    assert_same_model(loaded, model)
+    assert loaded.recurrence == model.recurrence
+    assert loaded.memory.mechanisms[0].config == MEMORY
+
+
+@pytest.mark.parametrize("load", [Recurrent, ArmtForCausalLM], ids=lambda cls: cls.__name__)
+def test_our_own_classes_load_it_too(tmp_path, load):
+    model = recurrent(MEMORY)
+    model.save_pretrained(tmp_path)
+    assert_same_model(load.from_pretrained(tmp_path), model)
+
+
+def test_a_second_save_gives_the_same_files(tmp_path):
+    recurrent(MEMORY).save_pretrained(tmp_path / "one")
+    Recurrent.from_pretrained(tmp_path / "one").save_pretrained(tmp_path / "two")
+    for name in ("config.json", WEIGHTS):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_names_are_the_backbones_own_and_those_of_the_memory(tmp_path):
+    recurrent(MEMORY).save_pretrained(tmp_path / "ours")
+    backbone().save_pretrained(tmp_path / "plain")
+    names = set(load_file(tmp_path / "ours" / WEIGHTS))
+    plain = set(load_file(tmp_path / "plain" / WEIGHTS))
+    assert {name for name in names if not name.startswith("memory.")} == plain
+    assert len(names) > len(plain)
+
+
+def test_loading_is_silent(tmp_path, capfd):
+    recurrent(MEMORY).save_pretrained(tmp_path)
+    _ = capfd.readouterr()
+    _, told = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not told["unexpected_keys"]
+    assert not told["missing_keys"]
+    assert "memory." not in capfd.readouterr().err
+
+
+def test_the_loaded_model_keeps_the_backbones_config(tmp_path):
+    model = recurrent(MEMORY)
+    model.save_pretrained(tmp_path)
+    loaded = Recurrent.from_pretrained(tmp_path)
+    assert (model.config.model_type, loaded.config.model_type) == ("llama", "llama")
+    assert model.config.architectures == ["LlamaForCausalLM"]
+    assert isinstance(loaded, LlamaForCausalLM)
+    assert not loaded.training
+    assert not loaded.memory.training
+
+
+def test_the_saved_config(tmp_path):
+    recurrent(MEMORY).save_pretrained(tmp_path)
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert isinstance(config, ArmtConfig)
+    assert config.architectures == ["ArmtForCausalLM"]
+    assert config.get_text_config().hidden_size == 16
+    assert config.get_text_config().model_type == "llama"
+    assert json.loads((tmp_path / "config.json").read_text())["memory"] == {
+        "name": "armt",
+        "options": MEMORY.to_dict(),
+    }
+    assert ArmtConfig().get_text_config().model_type == "armt"
+
+
+def test_tied_weights_stay_tied(tmp_path):
+    model = recurrent(MEMORY, tie_word_embeddings=True)
+    model.save_pretrained(tmp_path)
+    assert "lm_head.weight" not in load_file(tmp_path / WEIGHTS)
+    loaded = Recurrent.from_pretrained(tmp_path)
+    assert loaded.get_output_embeddings().weight is loaded.get_input_embeddings().weight
+    assert_same_model(loaded, model)
+
+
+def test_bfloat16_stays(tmp_path):
+    recurrent(MEMORY).save_pretrained(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert {value.dtype for value in loaded.parameters()} == {torch.bfloat16}
+    assert_same_model(loaded, model)
+
+
+def test_another_precision_holds_for_the_memory_too(tmp_path):
+    recurrent(MEMORY).save_pretrained(tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    assert {value.dtype for value in loaded.parameters()} == {torch.float32}
+
+
+def test_a_memory_of_higher_precision_keeps_it(tmp_path):
+    model = recurrent(MEMORY).float()
+    _ = model.memory.double()
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert {value.dtype for value in loaded.memory.parameters()} == {torch.float64}
+    assert loaded.dtype == torch.float32
+
+
+def test_weights_in_several_files(tmp_path):
+    model = recurrent(MEMORY)
+    model.save_pretrained(tmp_path, max_shard_size="6KB")
+    assert (tmp_path / f"{WEIGHTS}.index.json").exists()
+    assert_same_model(Recurrent.from_pretrained(tmp_path), model)
+
+
+@pytest.mark.parametrize("sizes", [("6KB", "1GB"), ("1GB", "6KB"), ("6KB", "9KB")])
+def test_weights_of_an_earlier_save_are_removed(tmp_path, sizes):
+    first, second = recurrent(MEMORY), recurrent(MEMORY, seed=1)
+    first.save_pretrained(tmp_path, max_shard_size=sizes[0])
+    _ = (tmp_path / "notes.txt").write_text("mine")
+    second.save_pretrained(tmp_path, max_shard_size=sizes[1])
+    second.save_pretrained(tmp_path / "fresh", max_shard_size=sizes[1])
+    assert names_in(tmp_path) - {"notes.txt", "fresh"} == names_in(tmp_path / "fresh")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert_same_model(Recurrent.from_pretrained(tmp_path), second)
+
+
+def test_the_generation_config_is_kept(tmp_path):
+    model = recurrent(MEMORY)
+    model.generation_config = GenerationConfig(max_new_tokens=3, eos_token_id=2, pad_token_id=0)
+    model.save_pretrained(tmp_path)
+    loaded = Recurrent.from_pretrained(tmp_path)
+    assert loaded.generation_config.max_new_tokens == 3
+    assert torch.equal(loaded.generate(random_ids(1, 6)), model.generate(random_ids(1, 6)))
+
+
+def test_from_config_makes_an_untrained_model(tmp_path):
+    recurrent(MEMORY).save_pretrained(tmp_path)
+    config = AutoConfig.from_pretrained(tmp_path)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    assert isinstance(model, Recurrent)
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    assert model.recurrence.segment_len == 4
+    assert not model.memory.mechanisms[0].to_value.weight.any()
+
+
+def test_a_memory_without_weights(tmp_path):
+    model = recurrent(NoMemoryConfig())
+    model.save_pretrained(tmp_path)
+    assert_same_model(Recurrent.from_pretrained(tmp_path), model)
+
+
+def test_the_trainer_saves_and_resumes(tmp_path):
+    rows = [{"input_ids": row, "labels": row} for row in random_ids(8, 10)]
+
+    def trainer(steps: int) -> Trainer:
+        options = TrainingArguments(
+            str(tmp_path),
+            max_steps=steps,
+            save_steps=2,
+            per_device_train_batch_size=2,
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=True,
+            learning_rate=0.01,
+            lr_scheduler_type="constant",
+            dataloader_pin_memory=False,
+        )
+        model = recurrent(MEMORY).float()
+        return Trainer(model, options, train_dataset=rows)
+
+    whole = trainer(4)
+    _ = whole.train()
+    shutil.rmtree(tmp_path / "checkpoint-4")
+    resumed = trainer(4)
+    _ = resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert_same_model(resumed.model.eval(), whole.model.eval())
+    assert_same_model(Recurrent.from_pretrained(tmp_path / "checkpoint-4"), whole.model)
+
+
+def test_a_model_without_memory_is_told_apart(tmp_path):
+    backbone().save_pretrained(tmp_path)
+    with pytest.raises(BackboneError, match="is of type 'llama' and has no memory"):
+        _ = Recurrent.from_pretrained(tmp_path)
+
+
+def test_weights_that_do_not_fit(tmp_path):
+    recurrent(MEMORY).save_pretrained(tmp_path)
+    whole = load_file(tmp_path / WEIGHTS)
+    tokens = whole.pop("memory.tokens")
+    save_file(whole, tmp_path / WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(BackboneError, match=r"'tokens' expected \(2, 16\), found nothing"):
+        _ = Recurrent.from_pretrained(tmp_path)
+    whole["memory.tokens"] = tokens[:1].clone()
+    save_file(whole, tmp_path / WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(BackboneError, match=r"'tokens' expected \(2, 16\), found \(1, 16\)"):
+        _ = Recurrent.from_pretrained(tmp_path)
+
+
+def test_an_unknown_memory_and_an_unknown_backbone(tmp_path):
+    recurrent(MEMORY).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    plain = json.loads(path.read_text())
+    plain["memory"]["name"] = "amrt"
+    _ = path.write_text(json.dumps(plain))
+    with pytest.raises(UnknownNameError, match="Did you mean 'armt'"):
+        _ = Recurrent.from_pretrained(tmp_path)
+    plain["backbone"]["model_type"] = "lama"
+    _ = path.write_text(json.dumps(plain))
+    with pytest.raises(BackboneError, match="knows no model type 'lama'"):
+        _ = Recurrent.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["push_to_hub", "distributed_checkpoint", "variant"])
+def test_options_that_cannot_be_had(tmp_path, option):
+    with pytest.raises(ConfigError, match=f"saved without `{option}`"):
+        recurrent(MEMORY).save_pretrained(tmp_path, **{option: True})
+
+
+def fail_with(code):
+    def fail(*args, **options):
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "os.replace", "safetensors.torch.serialize_file"])
+def test_a_failing_disk_leaves_the_old_model(tmp_path, monkeypatch, step):
+    model, other = recurrent(MEMORY), recurrent(MEMORY, seed=1)
+    model.save_pretrained(tmp_path)
+    names = names_in(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(step, fail_with(errno.ENOSPC))
+        with pytest.raises(StorageError, match="No space left"):
+            other.save_pretrained(tmp_path)
+    assert names_in(tmp_path) == names
+    assert_same_model(Recurrent.from_pretrained(tmp_path), model)
+
+
+def test_a_full_disk_is_seen_before_writing(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
+    with pytest.raises(StorageError, match=r"needs [\d,]+ bytes and 100 are free"):
+        recurrent(MEMORY).save_pretrained(tmp_path / "new")
+    assert names_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize("memory", [MEMORY, NoMemoryConfig()])
+def test_the_memory_alone(tmp_path, memory):
+    model = recurrent(memory, bptt_depth=2)
+    model.save_memory(tmp_path)
+    assert names_in(tmp_path) == {"memory.safetensors", "memory_config.json"}
+    loaded = load_memory(backbone(), tmp_path)
+    assert_same_model(loaded, model)
+    assert loaded.recurrence == model.recurrence
+
+
+def test_the_memory_on_the_backbone_in_another_precision(tmp_path):
+    recurrent(MEMORY).float().save_memory(tmp_path)
+    loaded = load_memory(backbone().float().bfloat16(), tmp_path)
+    assert {value.dtype for value in loaded.parameters()} == {torch.bfloat16}
+    assert loaded(random_ids(1, 9)).logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: backbone(seed=1), r"backbone_values: expected \w+, found \w+"),
+        (lambda: backbone(rms_norm_eps=0.5), r"backbone_config: expected \w+, found \w+"),
+        (lambda: backbone("qwen2"), "model_type: expected llama, found qwen2"),
+        (lambda: backbone(vocab_size=VOCAB + 1), "backbone_values"),
+    ],
+)
+def test_the_memory_of_another_backbone(tmp_path, make, reason):
+    recurrent(MEMORY).save_memory(tmp_path)
+    other = make()
+    with pytest.raises(BackboneError, match=f"trained on another backbone.*{reason}"):
+        _ = load_memory(other, tmp_path)
+    assert not isinstance(other, Recurrent)
+
+
+def test_a_damaged_memory(tmp_path):
+    recurrent(MEMORY).save_memory(tmp_path)
+    path = tmp_path / "memory.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    _ = path.write_bytes(data)
+    with pytest.raises(BackboneError, match=r"memory file '.*' is damaged: tensor '"):
+        _ = load_memory(backbone(), tmp_path)
+    path.unlink()
+    with pytest.raises(BackboneError, match="No memory file at"):
+        _ = load_memory(backbone(), tmp_path)
+
+
+def test_memory_files_of_different_saves(tmp_path):
+    recurrent(MEMORY).save_memory(tmp_path / "one")
+    recurrent(MEMORY, seed=1).save_memory(tmp_path / "two")
+    _ = shutil.copy(tmp_path / "two" / "memory.safetensors", tmp_path / "one")
+    with pytest.raises(BackboneError, match=r"different saves: expected digest \w+, found \w+"):
+        _ = load_memory(backbone(), tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "Cannot read"),
+        ("{}", "expected the fields base, memory"),
+        ("3", "expected the fields"),
+    ],
+)
+def test_a_damaged_memory_config(tmp_path, text, reason):
+    recurrent(MEMORY).save_memory(tmp_path)
+    _ = (tmp_path / "memory_config.json").write_text(text)
+    with pytest.raises(BackboneError, match=reason):
+        _ = load_memory(backbone(), tmp_path)
+
+
+def test_a_folder_without_memory(tmp_path):
+    with pytest.raises(BackboneError, match=r"No saved memory in '.*': no memory_config\.json"):
+        _ = load_memory(backbone(), tmp_path)

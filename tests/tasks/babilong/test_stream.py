@@ -1,0 +1,211 @@
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from armt.core.errors import ConfigError
+from armt.tasks.babilong import Book, FactStreamConfig, build_store
+from armt.tasks.babilong.corpus import is_test_book
+from armt.tasks.contract import NO_LABEL
+from tasks.rule_reader import ANSWERED, ASKED, read_text
+
+CARRIED = {
+    "batch_size": 6,
+    "segment_len": 64,
+    "carry_len": 256,
+    "tail_len": (40, 90),
+    "num_questions": 3,
+    "gap_len": (16, 600),
+    "epoch_steps": 6,
+}
+SHORT = {"batch_size": 6, "tail_len": (40, 200), "gap_len": (16, 100)}
+DENSE = {"batch_size": 12, "is_dense": True, "sequence_len": 300, "gap_len": (8, 64)}
+
+
+def batches(store, encoder, options, count, seed=0, start=0):
+    stream = FactStreamConfig(**options).build(store, encoder, seed)
+    return list(islice(stream.batches(start), count))
+
+
+def row_texts(encoder, run, row):
+    """Yields for each batch all that a reader of one row has read: carried text, then the batch."""
+    carried = []
+    for batch in run:
+        if batch.resets is None or batch.resets[row]:
+            carried = []
+        ids = batch.input_ids[row].tolist()
+        yield encoder.decode(carried + ids)
+        carried += ids[: batch.carry_len]
+
+
+@pytest.mark.parametrize(("options", "num_asked"), [(CARRIED, 3), (SHORT, 2)])
+def test_every_answer_follows_from_what_was_read(store, encoder, options, num_asked):
+    run = batches(store, encoder, options, 25)
+    for row in range(6):
+        for text in row_texts(encoder, run, row):
+            reading = read_text(text)
+            assert reading.wrong == []
+            assert reading.right == num_asked
+            assert len(ASKED.findall(text)) == num_asked
+            assert len(reading.facts) > 0
+
+
+def test_dense_rows_ask_all_along(store, encoder):
+    right = 0
+    for batch in batches(store, encoder, DENSE, 10):
+        assert batch.input_ids.shape == (12, 300)
+        for text in (encoder.decode(ids.tolist()) for ids in batch.input_ids):
+            reading = read_text(text)
+            assert reading.wrong == []
+            right += reading.right
+    assert right > 120
+
+
+@pytest.mark.parametrize("options", [CARRIED, SHORT, DENSE])
+def test_labels_are_answers_and_their_ends(store, encoder, options):
+    for batch in batches(store, encoder, options, 4):
+        bears_loss = batch.labels != NO_LABEL
+        assert torch.equal(batch.labels[bears_loss], batch.input_ids[bears_loss])
+        for ids, labels in zip(batch.input_ids, batch.labels, strict=True):
+            answers = [match[2] for match in ANSWERED.finditer(encoder.decode(ids.tolist()))]
+            labelled = encoder.decode(labels[labels != NO_LABEL].tolist())
+            # the last question of a dense row may be cut by the row's end
+            assert labelled.startswith("".join(f"{answer}<|endoftext|>" for answer in answers))
+            assert labelled.count("<|endoftext|>") == len(answers)
+
+
+@pytest.mark.parametrize("options", [CARRIED, DENSE])
+def test_text_may_bear_loss_too(store, encoder, options):
+    plain, weighted = (
+        batches(store, encoder, {**options, "text_weight": weight}, 1)[0] for weight in (0.0, 0.25)
+    )
+    assert plain.label_weights is None
+    assert torch.equal(weighted.labels, weighted.input_ids)
+    assert torch.equal(plain.input_ids, weighted.input_ids)
+    expected = torch.where(plain.labels == NO_LABEL, 0.25, 1.0)
+    assert torch.equal(weighted.label_weights, expected)
+
+
+@pytest.mark.parametrize("options", [CARRIED, SHORT, DENSE])
+def test_seeking_yields_the_same_batches(store, encoder, options):
+    run = batches(store, encoder, options, 16)
+    for start in (0, 1, 5, 13):
+        for batch, again in zip(
+            run[start:], batches(store, encoder, options, 3, start=start), strict=False
+        ):
+            assert torch.equal(batch.input_ids, again.input_ids)
+            assert torch.equal(batch.labels, again.labels)
+            assert (batch.resets is None) == (again.resets is None)
+            if batch.resets is not None:
+                assert torch.equal(batch.resets, again.resets)
+    other = batches(store, encoder, options, 1, seed=1)[0]
+    assert other.input_ids.shape != run[0].input_ids.shape or not torch.equal(
+        other.input_ids, run[0].input_ids
+    )
+
+
+def test_carried_text_holds_no_question_and_goes_on(store, encoder):
+    run = batches(store, encoder, CARRIED, 20)
+    going_on = 0
+    for before, after in pairwise(run):
+        assert before.carry_len == 256
+        assert "GEN" not in encoder.decode(before.input_ids[:, :256].flatten().tolist())
+        for row in range(6):
+            preview = before.input_ids[row, 256:272]
+            is_same = torch.equal(preview[:4], after.input_ids[row, :4])
+            assert is_same != bool(after.resets[row])
+            going_on += is_same
+    assert going_on > 30
+
+
+def test_epochs_differ_in_length(store, encoder):
+    run = batches(store, encoder, CARRIED, 60)
+    resets = torch.stack([batch.resets for batch in run])
+    assert resets[0].all()
+    lengths = {
+        int(length) for row in resets.T for length in torch.diff(torch.nonzero(row).flatten())
+    }
+    assert lengths == {1, 2, 3, 4, 5, 6}
+
+
+def test_short_samples_always_begin_anew(store, encoder):
+    assert all(batch.resets.all() for batch in batches(store, encoder, SHORT, 5))
+
+
+def test_a_fixed_tail_gives_a_fixed_shape(store, encoder):
+    options = {**CARRIED, "tail_len": (50, 50)}
+    shapes = {tuple(batch.input_ids.shape) for batch in batches(store, encoder, options, 10)}
+    assert len(shapes) == 1
+
+
+def test_persons_asked_differ_as_far_as_known(store, encoder):
+    options = {**CARRIED, "num_questions": 4}
+    run = batches(store, encoder, options, 20)
+    for row in range(6):
+        for text in row_texts(encoder, run, row):
+            known = {person for person, _ in read_text(text).facts}
+            asked = ASKED.findall(text)
+            assert len(asked) == 4
+            assert set(asked) == known
+
+
+def test_rows_are_dense_and_sparse(store, encoder):
+    options = {**CARRIED, "batch_size": 40, "epoch_steps": 1, "carry_len": 1024}
+    batch = batches(store, encoder, options, 1)[0]
+    counts = [len(read_text(encoder.decode(ids.tolist())).facts) for ids in batch.input_ids]
+    assert min(counts) < 6
+    assert max(counts) > 20
+
+
+def test_people_never_move_to_where_they_are(store, encoder):
+    run = batches(store, encoder, {**CARRIED, "gap_len": (8, 16)}, 8)
+    for row in range(6):
+        *_, text = row_texts(encoder, run, row)
+        where = {}
+        for person, place in read_text(text).facts:
+            assert where.get(person) != place
+            where[person] = place
+
+
+@pytest.mark.parametrize("options", [CARRIED, SHORT, DENSE])
+def test_a_stream_reads_its_split_only(encoder, options):
+    names = [f"book {number}" for number in range(20)]
+    word = {name: "seldom" if is_test_book(name) else "always" for name in names}
+    books = [Book(name, f"It is {word[name]} so that one sees all of it. " * 9) for name in names]
+    store = build_store(books, encoder)
+    for split, own, other in (("train", "always", "seldom"), ("test", "seldom", "always")):
+        for batch in batches(store.only(split), encoder, options, 5):
+            text = encoder.decode(batch.input_ids.flatten().tolist())
+            assert own in text
+            assert other not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"carry_len": 100, "segment_len": 64}, r"multiple of `segment_len` \(64\), or 0. Got 100"),
+        ({"epoch_steps": 4}, "set `carry_len`"),
+        ({"is_dense": True, "carry_len": 128}, "not carried on"),
+        ({"gap_len": (50, 10)}, r"`gap_len` must be .* Got \(50, 10\)"),
+        ({"tail_len": (0, 10)}, "`tail_len` must be"),
+        ({"text_weight": 2.0}, r"\[0, 1\]. Got 2.0"),
+        ({"num_questions": 0}, "at least 1. Got 0"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        _ = FactStreamConfig(**options)
+
+
+def test_previews_must_hold_a_fact(store, encoder):
+    with pytest.raises(ConfigError, match="the longest fact"):
+        _ = FactStreamConfig(**{**CARRIED, "tail_len": (3, 90)}).build(store, encoder)
+
+
+def test_tokens_are_ready_for_an_embedding(store, encoder):
+    for options in (CARRIED, SHORT, DENSE):
+        batch = batches(store, encoder, options, 1)[0]
+        assert batch.input_ids.dtype == batch.labels.dtype == torch.int64
+        assert 0 <= int(batch.input_ids.min()) <= int(batch.input_ids.max()) < encoder.vocab_size
+    assert np.isfinite(batch.input_ids.numpy()).all()
