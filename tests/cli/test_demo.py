@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,16 @@ from armt.recipes.registry import RECIPES
 from armt.recipes.smoke import smoke
 from armt.serving import folders
 from armt.tasks.babi.world import PEOPLE
+from armt.tasks.babilong.corpus import embedded_books
 from tiny_boxed import tiny_boxed
+
+
+@pytest.fixture(autouse=True)
+def few_books(monkeypatch):
+    """Leaves a few of the books that come with Python, some of them for testing."""
+    books = list(itertools.islice(embedded_books(), 25))
+    monkeypatch.setattr("armt.cli.hidden_facts.embedded_books", lambda: iter(books))
+    monkeypatch.setattr("armt.training.text.embedded_books", lambda: iter(books))
 
 
 def one_step_of_smoke():

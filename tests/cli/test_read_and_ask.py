@@ -103,12 +103,13 @@ def test_bytes_that_are_no_utf8_are_replaced_and_counted(run, model, tmp_path):
     assert_same_state(load_state(path, boxed.model), boxed.model.read(ids))
 
 
-def test_missing_binary_and_unreadable_texts_are_refused(refused, model, tmp_path):
+def test_missing_binary_and_unreadable_texts_are_refused(refused, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("armt.serving.reader._READ_NBYTES", 64)
     out = tmp_path / "x.state"
     binary = tmp_path / "image.bin"
     _ = binary.write_bytes(b"abc\0def")
     late = tmp_path / "late.txt"
-    _ = late.write_bytes(b"words " * 40_000 + b"\0")
+    _ = late.write_bytes(b"words " * 20 + b"\0")
     (tmp_path / "nothing").mkdir()
     read = ("--out", out, "--model", model)
     assert "No file or folder" in refused("read", tmp_path / "missing.txt", *read)

@@ -6,22 +6,26 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self, final
+from typing import TYPE_CHECKING, Self, final
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+if TYPE_CHECKING:  # importing rich draws random numbers, which an import should not
+    from rich.console import Console
 
 _LINE_EVERY_S = 10.0
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def notices() -> Console:
+def notices() -> "Console":
     """Returns where notices and progress go: the standard error, so that results can be piped."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def results() -> Console:
+def results() -> "Console":
     """Returns where results go: the standard output."""
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=True)
 
 
@@ -58,8 +62,10 @@ class ReadingProgress:
     A live line on a terminal, a line now and then elsewhere. Use it in a `with` statement.
     """
 
-    def __init__(self, console: Console, *, num_tokens: int | None = None) -> None:
+    def __init__(self, console: "Console", *, num_tokens: int | None = None) -> None:
         """Writes to `console`; `num_tokens` is the length of the text, if it is known."""
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
         self._console = console
         self._num_tokens = num_tokens
         self._started = time.monotonic()

@@ -17,7 +17,7 @@ NUM_TOKENS = 128_000
 """Least length of the text that is read."""
 
 LENGTHS = (0, 1000, 4000, 16_000, 64_000)
-NUM_SAMPLES = 8
+NUM_SAMPLES = 4
 RECIPE = "smoke"
 FAR_FACTOR = 4
 """How many times more pairs the trained memory is asked to hold."""

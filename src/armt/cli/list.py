@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
 from armt.cli.console import results
 
 
@@ -27,6 +25,8 @@ def _summary(thing: Any) -> str:
 
 
 def _show(title: str, rows: Sequence[tuple[str, str, str]]) -> None:
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("name", "what it is", "source"):
         table.add_column(name, overflow="fold")

@@ -37,7 +37,9 @@ def train(
     for change in changes or []:
         config = _changed(config, change)
     listeners = [Trackers(trackers, config, out)] if trackers else []
-    _ = run_recipe(config, out, listeners)
+    prepared = run_recipe(config, out, listeners)
+    if prepared.trainer.accelerator.is_main_process:
+        results().print(f"The trained model is in '{out / MODEL_FOLDER}'.")
 
 
 def run_recipe(config: "RunConfig", out: Path, listeners: list["Trackers"]) -> "Prepared":
@@ -55,7 +57,6 @@ def run_recipe(config: "RunConfig", out: Path, listeners: list["Trackers"]) -> "
         _ = prepared.trainer.train()
     if prepared.trainer.accelerator.is_main_process:
         _save(prepared, out / MODEL_FOLDER)
-        results().print(f"The trained model is in '{out / MODEL_FOLDER}'.")
     return prepared
 
 

@@ -2,13 +2,14 @@
 
 import time
 from types import TracebackType
-from typing import Self, final
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Self, final
 
 from armt.recurrence.model import Recurrent
 from armt.training.trainer import StepReport
+
+if TYPE_CHECKING:  # importing rich draws random numbers, which an import should not
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 _LINE_EVERY_S = 10.0
 
@@ -20,12 +21,14 @@ class TrainingProgress:
     Use it in a `with` statement around the training, so that the terminal is left in order.
     """
 
-    def __init__(self, console: Console | None = None, *, num_stages: int = 1) -> None:
+    def __init__(self, console: "Console | None" = None, *, num_stages: int = 1) -> None:
         """Writes to `console`; by default to the standard error."""
+        from rich.console import Console
+
         self._console = console or Console(stderr=True)
         self._num_stages = num_stages
         self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._task: TaskID | None = None
         self._last_line = -_LINE_EVERY_S
 
     def __enter__(self) -> Self:
@@ -65,7 +68,9 @@ class TrainingProgress:
             self._bar = None
 
     def _show(self, report: StepReport, text: str) -> None:
-        if self._bar is None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if self._bar is None or self._task is None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
