@@ -38,7 +38,7 @@ def _look_up() -> StageConfig:
         gap_len=(6, 24),
         text_weight=0.02,
     )
-    return StageConfig(num_steps=1000, learning_rate=1e-3, warmup_steps=100, stream=stream)
+    return StageConfig(num_steps=900, learning_rate=1e-3, warmup_steps=100, stream=stream)
 
 
 def _hold() -> StageConfig:
@@ -50,8 +50,9 @@ def _hold() -> StageConfig:
         num_questions=4,
         gap_len=(16, 512),
         epoch_steps=4,
+        text_weight=0.005,
     )
-    return StageConfig(num_steps=800, learning_rate=1e-3, stream=stream)
+    return StageConfig(num_steps=700, learning_rate=1e-3, stream=stream)
 
 
 def _hold_long() -> StageConfig:
@@ -61,13 +62,13 @@ def _hold_long() -> StageConfig:
         carry_len=4 * SEGMENT_LEN,
         tail_len=(16, 480),
         num_questions=4,
-        gap_len=(64, 1 << 18),
-        epoch_steps=1024,
+        gap_len=(64, 1 << 16),
+        epoch_steps=256,
     )
     return StageConfig(
-        num_steps=4500,
+        num_steps=1600,
         learning_rate=1e-3,
         final_learning_rate=2e-5,
         stream=stream,
-        write_penalty=0.03,
+        write_penalty=0.01,  # at 0.03 all gates closed for good before they had learned to tell
     )
