@@ -7,11 +7,10 @@ layer still is an instance of its class.
 
 import copy
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
-import torch
 from torch import nn
 
 from armt.core.contract import LayerMemory
@@ -75,7 +74,7 @@ def open_ports(layers: Sequence[nn.Module], memories: Sequence[LayerMemory[Any]]
 @contextmanager
 def bound(
     layers: Sequence[nn.Module], states: Sequence[State], visit: Visit
-) -> Iterator[list[Port]]:
+) -> Generator[list[Port]]:
     """Binds one state to each layer for the length of one pass.
 
     Yields the ports; after the pass their `state` is the one handed back. On leaving, whether by an
@@ -101,7 +100,7 @@ def _with_port(base: type[nn.Module]) -> type[nn.Module]:
 
     def call(self: nn.Module, hidden_states: Tensor, *args: Any, **options: Any) -> Any:
         port = cast("Port", self.__dict__["_port"])
-        inner = super(ported, self).__call__
+        inner = super(cast("Any", ported), self).__call__
         if port.state is None:  # the plain model, outside a recurrence
             return inner(hidden_states, *args, **options)
         output = inner(port.read(hidden_states), *args, **options)

@@ -11,8 +11,25 @@ from transformers import PreTrainedModel
 from armt.core.errors import BackboneError
 
 TESTED_FAMILIES = frozenset(
-    "gemma gemma2 gemma3_text gpt2 gpt_neox granite llama mistral mixtral olmo2 opt phi phi3 qwen2 "
-    "qwen3 smollm3 stablelm".split()
+    {
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "gpt2",
+        "gpt_neox",
+        "granite",
+        "llama",
+        "mistral",
+        "mixtral",
+        "olmo2",
+        "opt",
+        "phi",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "smollm3",
+        "stablelm",
+    }
 )
 """Model types that the test suite attaches to; any other is checked when it is attached to."""
 
@@ -52,7 +69,7 @@ def examine(model: PreTrainedModel) -> Anatomy:
             f"{type(model).__name__} is no causal language model (decoder with a head). Load one "
             "with AutoModelForCausalLM."
         )
-    decoder = cast("nn.Module", model.get_decoder())
+    decoder = model.get_decoder()
     return Anatomy(
         decoder=decoder,
         layers=_find_layers(decoder, model.config.model_type, config.num_hidden_layers),
@@ -71,13 +88,14 @@ def _find_layers(decoder: nn.Module, model_type: str, num_layers: int) -> tuple[
         for name, module in decoder.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == num_layers
     ]
-    outermost = [item for item in found if item[0].count(".") == min(n.count(".") for n, _ in found)]
+    depth = min((name.count(".") for name, _ in found), default=0)
+    outermost = [item for item in found if item[0].count(".") == depth]
     if len(outermost) != 1:
         names = ", ".join(name for name, _ in outermost) or "none"
         raise BackboneError(
             f"Cannot tell the layers of model type '{model_type}': looked in "
-            f"{type(decoder).__name__} for one list of {num_layers} modules, found {names}. Name it "
-            "in armt.backbones.huggingface.LAYER_PATHS."
+            f"{type(decoder).__name__} for one list of {num_layers} modules, found {names}. Name "
+            "it in armt.backbones.huggingface.LAYER_PATHS."
         )
     return tuple(outermost[0][1])
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from armt.core.errors import ConfigError
 
@@ -65,7 +65,7 @@ class MemoryConfig(Config):
     """Options of a memory."""
 
     @abstractmethod
-    def build(self, d_model: int) -> "Memory":
+    def build(self, d_model: int) -> "Memory[Any]":
         """Returns the memory for a backbone of width `d_model`."""
 
 
@@ -154,7 +154,8 @@ def _spell(options: tuple[object, ...]) -> str:
         if typing.get_origin(option) is typing.Literal:
             words.append("one of " + ", ".join(repr(arg) for arg in typing.get_args(option)))
         else:
-            words.append("none" if option is type(None) else getattr(option, "__name__", str(option)))
+            name = getattr(option, "__name__", str(option))
+            words.append("none" if option is type(None) else name)
     return " or ".join(words)
 
 

@@ -6,8 +6,8 @@
 | residual stream | `LayerMemory` | memories of one layer (ARMT, LM2, linear and MLP associations) |
 | keys and values | `KeyValueMemory` | memories inside attention (MemoryLLM, M+, MemLong, CAMELoT) |
 
-A memory holds its learned maps and never the backbone; what it remembers is a `State`, passed in and
-handed back. What the recurrence must know of it is declared, never asked with `isinstance`.
+A memory holds its learned maps and never the backbone; what it remembers is a `State`, passed in
+and handed back. What the recurrence must know of it is declared, never asked with `isinstance`.
 """
 
 from abc import ABC, abstractmethod
@@ -34,7 +34,10 @@ class Memory(nn.Module, ABC, Generic[StateT]):
     """Whether the size of the state is the same after any number of segments."""
 
     is_layer_local: ClassVar[bool] = True
-    """Whether a layer's state depends on that layer alone, so that the cells of a wave may run together."""
+    """Whether a layer's state depends on that layer alone.
+
+    If so, the cells of a wave may run together.
+    """
 
     is_neutral_when_fresh: ClassVar[bool] = True
     """Whether a memory that was never trained leaves the backbone exactly as it is."""

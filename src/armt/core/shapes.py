@@ -1,10 +1,10 @@
 """The legend of dimensions; the same letters stand in annotations and in einsum.
 
-B  rows of a batch            T  positions of a segment         D  width of the backbone (`d_model`)
-L  layers                     M  memory tokens                  H  heads of a memory
-K  features of a key, all heads (`2 * nu * d_mem`)              P  pending tokens
-F  features of a key, one head (`K / H`)                        C  value channels of one head (`D / H`)
-V  entries of the vocabulary                                    S  segments
+B  rows of a batch            T  positions of a segment      D  width of the backbone (`d_model`)
+L  layers                     M  memory tokens               H  heads of a memory
+K  features of a key, all heads (`2 * nu * d_mem`)           P  pending tokens
+F  features of a key, one head (`K / H`)                     S  segments
+C  value channels of one head (`D / H`)                      V  entries of the vocabulary
 """
 
 from jaxtyping import Bool, Float, Int

@@ -30,8 +30,8 @@ def answer_samples(
 
     All contexts must be of one length; they are read side by side, as rows of a batch, and never
     held as a whole. Each sample starts from an empty memory. Answers are greedy. With memory `off`
-    the question comes to a model that still has the tokens of the unfinished segment, and nothing of
-    the segments before.
+    the question comes to a model that still has the tokens of the unfinished segment, and nothing
+    of the segments before.
 
     Raises:
         DataError: the contexts differ in length.

@@ -1,14 +1,14 @@
 """Reading from an association matrix and writing to it by the delta rule.
 
 `matrix` maps the features of a key to a value. `key_sum` is the running sum of keys by which a read
-may be divided (Rodkin et al., arXiv:2407.04841, equations 1-4); without a normaliser it is unused and
-has no columns. A token writes its value `v` under its key `k` with a gate `b`:
+may be divided (Rodkin et al., arXiv:2407.04841, equations 1-4); without a normaliser it is unused
+and has no columns. A token writes its value `v` under its key `k` with a gate `b`:
 
     matrix <- matrix + b k (v - what `k` reads now)
 
-In *parallel* order all tokens of a segment read the matrix as it was before the segment; tokens whose
-keys agree then add up and over-shoot. In *sequential* order each reads what its forerunners left,
-which for gates in (0, 1) and unit keys is a contraction.
+In *parallel* order all tokens of a segment read the matrix as it was before the segment; tokens
+whose keys agree then add up and over-shoot. In *sequential* order each reads what its forerunners
+left, which for gates in (0, 1) and unit keys is a contraction.
 """
 
 from typing import Literal, NamedTuple
@@ -27,7 +27,10 @@ class Normalization(NamedTuple):
     """How a read is divided by the keys that are stored."""
 
     kind: Normalizer = "none"
-    """`none`: not at all. `sum`: by the sum of all keys. `gamma`: by the sum of what was new of each."""
+    """`none`: not at all. `sum`: by the sum of all keys.
+
+    `gamma`: by the sum of what was new of each.
+    """
 
     square_epsilon: float = 0.0
     """Added to the squared length of a key in gamma, as the first published code did."""
@@ -142,7 +145,7 @@ def _running_denominators(
     overlaps: Float[Tensor, "B H M M"],
     by: Normalization,
 ) -> tuple[Float[Tensor, "B H M 1"], Float[Tensor, "B H F"]]:
-    """Each token's denominator after its forerunners' keys were added, and the key sum at the end."""
+    """Returns each token's denominator after its forerunners' keys, and the key sum at the end."""
     squares = overlaps.diagonal(dim1=-2, dim2=-1) + by.square_epsilon
     running = _denominator(key_sum, keys).squeeze(-1)
     is_empty = _is_empty(key_sum).squeeze(-1)

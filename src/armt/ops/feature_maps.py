@@ -8,8 +8,8 @@ from armt.core.shapes import Float, Tensor
 def dpfp(x: Float[Tensor, "... d"], nu: int) -> Float[Tensor, "... k"]:
     """Returns the deterministic parameter-free projection of `x`, of width `2 * nu * d`.
 
-    With `u = (relu(x), relu(-x))` the features are `u_i * u_(i-j)` for `j = 1 .. nu`, the index taken
-    modulo the width. They are non-negative and of degree two in the scale of `x`.
+    With `u = (relu(x), relu(-x))` the features are `u_i * u_(i-j)` for `j = 1 .. nu`, the index
+    taken modulo the width. They are non-negative and of degree two in the scale of `x`.
 
     Source: Schlag et al., arXiv:2102.11174, section 5.3.
     """

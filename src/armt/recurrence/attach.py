@@ -9,6 +9,7 @@ from armt.backbones.attach import open_ports
 from armt.backbones.huggingface import (
     TESTED_FAMILIES,
     Anatomy,
+    accepts_logits_to_keep,
     check_causal_and_cached,
     examine,
 )
@@ -40,18 +41,7 @@ def attach(
         BackboneError: the model cannot carry a memory; the message says why.
         ConfigError: segment and memory tokens do not fit the model's positions.
     """
-    if isinstance(model, Recurrent):
-        raise BackboneError(
-            "This model carries a memory already. Load the backbone anew before attaching another."
-        )
-    if _is_reentrant(model):
-        raise ConfigError(
-            "The model checkpoints with `use_reentrant=True`, which loses the memory's gradient. "
-            "Enable it again with False."
-        )
-    anatomy = examine(model)
-    if model.config.get_text_config().model_type not in TESTED_FAMILIES:
-        check_causal_and_cached(model)
+    anatomy = _checked_anatomy(model)
     stack = MemoryStack(memory, anatomy)
     _check_positions(anatomy, segment_len, stack.num_tokens)
     recurrence = RecurrenceConfig(segment_len=segment_len, bptt_depth=bptt_depth)
@@ -64,12 +54,35 @@ def attach(
     return recurrent
 
 
+def _checked_anatomy(model: PreTrainedModel) -> Anatomy:
+    """Returns the parts of a model that can carry a memory and carries none yet."""
+    if isinstance(model, Recurrent):
+        raise BackboneError(
+            "This model carries a memory already. Load the backbone anew before attaching another."
+        )
+    if _is_reentrant(model):
+        raise ConfigError(
+            "The model checkpoints with `use_reentrant=True`, which loses the memory's gradient. "
+            "Enable it again with False."
+        )
+    anatomy = examine(model)
+    if not accepts_logits_to_keep(model):
+        raise BackboneError(
+            f"The forward of {type(model).__name__} takes no `logits_to_keep`, so that it would "
+            "compute logits of memory tokens. Choose another family, or a newer transformers."
+        )
+    if model.config.get_text_config().model_type not in TESTED_FAMILIES:
+        check_causal_and_cached(model)
+    return anatomy
+
+
 def _check_positions(anatomy: Anatomy, segment_len: int, num_memory_tokens: int) -> None:
     limit = anatomy.max_positions
     if limit is not None and segment_len + num_memory_tokens > limit:
         raise ConfigError(
-            f"A segment of {segment_len} tokens and {num_memory_tokens} memory tokens do not fit the "
-            f"model's {limit} positions. Choose `segment_len` of at most {limit - num_memory_tokens}."
+            f"A segment of {segment_len} tokens and {num_memory_tokens} memory tokens do not fit "
+            f"the model's {limit} positions. Choose `segment_len` of at most "
+            f"{limit - num_memory_tokens}."
         )
 
 

@@ -1,7 +1,7 @@
 """Token-by-token continuation for transformers' `generate`.
 
-Rows whose segments are filled alike are decoded together; each such group has the ordinary key-value
-cache of its unfinished segment, which is dropped when the segment is written.
+Rows whose segments are filled alike are decoded together; each such group has the ordinary
+key-value cache of its unfinished segment, which is dropped when the segment is written.
 """
 
 from dataclasses import dataclass
@@ -139,8 +139,8 @@ def _for_beams(state: RecurrentState, num_rows: int) -> RecurrentState:
     """Repeats each row of the state for the beams or samples that start from it."""
     if num_rows % state.batch_size:
         raise ArmtError(
-            f"The prompt has {num_rows} rows, the state {state.batch_size}. Give one prompt for each "
-            "row of the state."
+            f"The prompt has {num_rows} rows, the state {state.batch_size}. Give one prompt for "
+            "each row of the state."
         )
     return state.select_rows(
         torch.arange(state.batch_size).repeat_interleave(num_rows // state.batch_size)
@@ -180,9 +180,7 @@ def _feed(model: "Recurrent", group: Group, ids: Int[Tensor, "N T"]) -> Float[Te
         if num_old + n == segment_len:
             layers = _end_segment(model, group, packed.ids)
             group.cache = _new_cache(model)
-        group.state = RecurrentState(
-            layers=layers, **packed.remainder(group.state, segment_len)
-        )
+        group.state = RecurrentState(layers=layers, **packed.remainder(group.state, segment_len))
     assert logits is not None, "a group was fed no tokens"
     return logits
 

@@ -1,6 +1,7 @@
 """The loss of a text that is read segment by segment."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
@@ -10,6 +11,22 @@ from armt.recurrence.segmenter import PackedText, on_device
 
 IGNORED = -100
 """Label of positions that are not trained on."""
+
+
+class Labels(NamedTuple):
+    """What a text is trained on, as the caller lays it out."""
+
+    ids: Int[Tensor, "B T"]
+    """The tokens themselves, `IGNORED` where no loss is wanted."""
+
+    weights: Float[Tensor, "B T"] | None = None
+    """How much each counts in the loss; none for all alike."""
+
+    start: int | None = None
+    """A position before which no label stands; none if that is not known."""
+
+    num_items: Tensor | int | None = None
+    """Divisor of the loss; none for the weights that were counted."""
 
 
 @dataclass(frozen=True)
@@ -38,27 +55,23 @@ class Targets:
         return Targets(pick(self.ids), weights, self.is_used)
 
 
-def make_targets(
-    labels: Int[Tensor, "B T"],
-    weights: Float[Tensor, "B T"] | None,
-    packed: PackedText,
-    label_start: int | None,
-) -> Targets:
+def make_targets(labels: Labels, packed: PackedText) -> Targets:
     """Lays the caller's labels out as the packed text and shifts them by one.
 
-    With `label_start` all columns from there on count as used, and the labels are not looked at,
-    which on a GPU would wait for it.
+    If it is known where they start, all columns from there on count as used, and the labels are not
+    looked at, which on a GPU would wait for it.
     """
+    ids, weights = labels.ids, labels.weights
     if packed.source is not None:
-        source = packed.source.to(labels.device)
-        labels = labels.gather(1, source.clamp_min(0)).masked_fill(source < 0, IGNORED)
+        source = packed.source.to(ids.device)
+        ids = ids.gather(1, source.clamp_min(0)).masked_fill(source < 0, IGNORED)
         weights = None if weights is None else weights.gather(1, source.clamp_min(0))
-    ids = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
-    if label_start is None or packed.source is not None:
+    ids = functional.pad(ids[:, 1:], (0, 1), value=IGNORED)
+    if labels.start is None or packed.source is not None:
         is_used = (ids != IGNORED).any(0).cpu()
     else:
         positions = torch.arange(ids.shape[1])
-        is_used = (positions >= label_start - 1) & (positions < ids.shape[1] - 1)
+        is_used = (positions >= labels.start - 1) & (positions < ids.shape[1] - 1)
     if weights is not None:
         weights = functional.pad(weights[:, 1:], (0, 1)).to(packed.ids.device)
     return Targets(ids.to(packed.ids.device), weights, is_used)

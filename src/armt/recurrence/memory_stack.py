@@ -32,7 +32,8 @@ class MemoryStack(nn.Module):
             if memory.door != "residual":
                 raise BackboneError(
                     f"{type(memory).__name__} enters by the door '{memory.door}', which this "
-                    "version of the recurrence does not open. Choose a memory of the residual stream."
+                    "version of the recurrence does not open. Choose a memory of the residual "
+                    "stream."
                 )
             like = next(layer.parameters())
             built.append(cast("LayerMemory[Any]", memory).to(like.device, like.dtype))
@@ -55,7 +56,9 @@ class MemoryStack(nn.Module):
         """Returns the state of each layer before anything was read."""
         return tuple(memory.init_state(batch_size) for memory in self.mechanisms)
 
-    def token_embeddings(self, batch_size: int, dtype: torch.dtype) -> Float[Tensor, "B M D"] | None:
+    def token_embeddings(
+        self, batch_size: int, dtype: torch.dtype
+    ) -> Float[Tensor, "B M D"] | None:
         """Returns the memory tokens for each row, or none if the memory asks for none."""
         if self.tokens is None:
             return None

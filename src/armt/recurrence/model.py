@@ -1,10 +1,9 @@
 """The assembled model: a Hugging Face decoder that reads texts of any length through a memory."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Integral
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -12,22 +11,21 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from armt.backbones.huggingface import Anatomy
 from armt.core.errors import ArmtError, ConfigError, DataError
-from armt.core.shapes import Bool, Float, Int, Tensor
+from armt.core.shapes import Float, Int, Tensor
 from armt.recurrence.config import RecurrenceConfig
 from armt.recurrence.decoding import RecurrentCache, decode
-from armt.recurrence.loss import LossSum, Targets, make_targets
+from armt.recurrence.loss import Labels, make_targets
 from armt.recurrence.memory_stack import MemoryStack
+from armt.recurrence.pieces import Encoder, id_pieces
 from armt.recurrence.schedule import SequentialSchedule
-from armt.recurrence.segmenter import PackedText, Segment, on_device, pack
+from armt.recurrence.segmenter import PackedText, pack
 from armt.recurrence.state import RecurrentState
+from armt.recurrence.walk import Walk, kept_columns, num_to_keep
 
-
-class Encoder(Protocol):
-    """What `read` needs of a tokenizer."""
-
-    def encode(self, text: str, /, *, add_special_tokens: bool = ...) -> Any:
-        """Returns the token ids of `text`."""
-        ...
+_LOSS_OPTIONS = frozenset({"label_start", "num_items_in_batch"})
+_SET_BY_THE_RECURRENCE = frozenset(
+    {"cache_position", "position_ids", "return_dict", "token_type_ids", "use_cache"}
+)
 
 
 @dataclass
@@ -65,17 +63,15 @@ class Recurrent(PreTrainedModel):
             num_tokens=torch.zeros(batch_size, dtype=torch.long),
         )
 
-    def forward(  # noqa: PLR0913 -- the signature that transformers' callers expect
+    def forward(
         self,
         input_ids: Int[Tensor, "B T"] | None = None,
         attention_mask: Tensor | None = None,
         past_key_values: Any = None,
         labels: Int[Tensor, "B T"] | None = None,
         label_weights: Float[Tensor, "B T"] | None = None,
-        label_start: int | None = None,
         state: RecurrentState | None = None,
         logits_to_keep: int | None = None,
-        num_items_in_batch: Tensor | int | None = None,
         **options: Any,
     ) -> RecurrentOutput:
         """Goes over a text of any length, one row of the batch for each text.
@@ -86,39 +82,48 @@ class Recurrent(PreTrainedModel):
             past_key_values: only from `generate`: the text is continued token by token.
             labels: the tokens themselves, -100 where no loss is wanted; the shift is done here.
             label_weights: how much each label counts in the loss; by default all alike.
-            label_start: a position before which no label stands; spares a look at the labels, for
-                which a GPU would have to be waited for.
             state: what was read before; by default nothing.
             logits_to_keep: how many columns at the end get logits, 0 for all. By default all, and
-                with labels as many as the last segment has. Padding gets zeros; where all of it
-                is padding there are no logits.
-            num_items_in_batch: divisor of the loss; by default the number of labels.
-            **options: `position_ids` and the like, which a recurrence sets itself.
+                with labels as many as the last segment has. Padding gets zeros.
+            **options: `num_items_in_batch`, the divisor of the loss (by default the weights of the
+                labels); `label_start`, a position before which no label stands, which spares a look
+                at the labels that would wait for a GPU. `position_ids`, `use_cache` and the like
+                have no effect: a recurrence sets them itself.
 
         Raises:
-            DataError: rows or shapes do not fit each other.
+            DataError: rows or shapes do not fit each other, or an option cannot be had.
         """
-        del options
-        if input_ids is None:
-            raise DataError("A recurrence reads token ids. Give `input_ids`, not embeddings.")
+        ids = _checked_ids(input_ids, past_key_values, options)
         if isinstance(past_key_values, RecurrentCache):
-            logits = decode(self, input_ids, attention_mask, past_key_values)
+            logits = decode(self, ids, attention_mask, past_key_values)
             return RecurrentOutput(logits=logits, past_key_values=cast("Any", past_key_values))
-        state = state or self.init_state(len(input_ids))
-        packed = pack(state, input_ids, attention_mask)
-        targets = None if labels is None else make_targets(labels, label_weights, packed, label_start)
-        width = input_ids.shape[1]
+        state = state or self.init_state(len(ids))
+        wanted = None if labels is None else _labels(labels, label_weights, options)
+        return self._go_over(ids, pack(state, ids, attention_mask), state, wanted, logits_to_keep)
+
+    def _go_over(
+        self,
+        ids: Int[Tensor, "B T"],
+        packed: PackedText,
+        state: RecurrentState,
+        labels: Labels | None,
+        logits_to_keep: int | None,
+    ) -> RecurrentOutput:
+        """Walks over a text that was packed from `ids`, with a loss if there are labels."""
+        width = ids.shape[1]
         default_len = None if labels is None else self.recurrence.segment_len
-        num_kept = _num_to_keep(packed, width, logits_to_keep, default_len)
-        walk = _Walk(self, packed, targets, _kept_columns(packed, width, num_kept))
-        state = walk.run(state)
-        loss = None if labels is None else walk.losses.mean(num_items_in_batch, input_ids)
+        num_kept = num_to_keep(packed, width, logits_to_keep, default_len)
+        targets = None if labels is None else make_targets(labels, packed)
+        is_kept = kept_columns(packed, width, num_kept)
+        walk = Walk(self.schedule(), self.recurrence, packed, targets, is_kept)
+        after, losses = walk.run(state), walk.losses
+        loss = None if labels is None else losses.mean(labels.num_items, ids)
         return RecurrentOutput(
             loss=cast("Any", loss),
             logits=cast("Any", walk.joined_logits(width, num_kept)),
-            state=state,
-            num_labels=walk.losses.num_labels,
-            num_correct=walk.losses.num_correct,
+            state=after,
+            num_labels=losses.num_labels,
+            num_correct=losses.num_correct,
         )
 
     @torch.no_grad()
@@ -133,8 +138,9 @@ class Recurrent(PreTrainedModel):
         """Reads a text of any length in constant memory and returns the state after it.
 
         Args:
-            source: a text, token ids (a list, or a tensor of shape `T` or `B T`), or an iterator over
-                pieces of either, which is never held as a whole. Pieces of text are encoded apart.
+            source: a text, token ids (a list, or a tensor of shape `T` or `B T`), or an iterator
+                over pieces of either, which is never held as a whole. Pieces of text are encoded
+                apart.
             state: what was read before; by default nothing.
             tokenizer: encodes text; not needed for token ids.
             on_segment: called with the state after each piece of at most one segment.
@@ -145,12 +151,11 @@ class Recurrent(PreTrainedModel):
             DataError: text without a tokenizer, or rows that do not fit the state.
             StateError: the memory is no longer finite.
         """
-        for ids in _pieces(source, tokenizer):
+        schedule = self.schedule()
+        for ids in id_pieces(source, tokenizer):
             state = state or self.init_state(len(ids))
-            ids = ids.to(self.device)
-            for piece in ids.split(self.recurrence.segment_len, dim=1):
-                packed = pack(state, piece)
-                state = _Walk(self, packed, None, None).run(state)
+            for piece in ids.to(self.device).split(self.recurrence.segment_len, dim=1):
+                state = Walk(schedule, self.recurrence, pack(state, piece)).run(state)
                 if on_segment is not None:
                     on_segment(state)
         state = state or self.init_state(1)
@@ -166,9 +171,9 @@ class Recurrent(PreTrainedModel):
     ) -> Any:
         """Generates as transformers does, going on from `state`.
 
-        All options of `transformers.GenerationMixin.generate` hold. A segment is written to the memory
-        when it fills. With `return_dict_in_generate=True` the state after the generated text, without
-        its last token, is `output.past_key_values.state`.
+        All options of `transformers.GenerationMixin.generate` hold. A segment is written to the
+        memory when it fills. With `return_dict_in_generate=True` the state after the generated
+        text, without its last token, is `output.past_key_values.state`.
 
         Raises:
             ArmtError: the call asks for a cache or for assisted decoding, which no memory can do.
@@ -227,9 +232,7 @@ class Recurrent(PreTrainedModel):
         save_memory(self, folder)
 
     @classmethod
-    def from_pretrained(
-        cls, folder: str | os.PathLike[str], *args: Any, **options: Any
-    ) -> Any:
+    def from_pretrained(cls, folder: str | os.PathLike[str], *args: Any, **options: Any) -> Any:
         """Loads what `save_pretrained` wrote; `AutoModelForCausalLM` does the same.
 
         Raises:
@@ -250,144 +253,37 @@ class Recurrent(PreTrainedModel):
         )
 
 
-class _Walk:
-    """One pass over the segments of a packed text."""
+def _checked_ids(
+    input_ids: Tensor | None, past_key_values: object, options: Mapping[str, Any]
+) -> Tensor:
+    """Returns the ids of a call; refuses what a recurrence would have to leave out silently.
 
-    def __init__(
-        self,
-        model: Recurrent,
-        packed: PackedText,
-        targets: Targets | None,
-        is_kept: Bool[Tensor, " T"] | None,
-    ) -> None:
-        self.model, self.packed, self.targets = model, packed, targets
-        self.is_kept = is_kept
-        self.losses = LossSum()
-        self._kept: list[tuple[Segment, Int[Tensor, " N"], Float[Tensor, "B N V"]]] = []
+    During generation transformers has checked the options already.
 
-    def run(self, state: RecurrentState) -> RecurrentState:
-        """Goes over all segments; returns the state after them."""
-        options, schedule = self.model.recurrence, self.model.schedule()
-        num_segments = -(-int(self.packed.lengths.max()) // options.segment_len)
-        current = state
-        for segment in self.packed.segments(options.segment_len):
-            if self.is_kept is None and not segment.is_whole:
-                continue
-            number = segment.start // options.segment_len
-            if options.is_cut_before(number, num_segments):
-                current = current.detach()
-            current = self._visit(schedule, segment, current)
-        return RecurrentState(
-            layers=current.layers, **self.packed.remainder(state, options.segment_len)
-        )
-
-    def _visit(
-        self, schedule: SequentialSchedule, segment: Segment, state: RecurrentState
-    ) -> RecurrentState:
-        ids, layers = self.packed.ids[:, segment.start : segment.stop], state.layers
-        if segment.rows is not None:
-            ids = ids[segment.rows.to(ids.device)]
-            layers = tuple(layer.select_rows(segment.rows) for layer in layers)
-        columns = self._columns(segment)
-        wanted = on_device(columns, ids.device) if len(columns) else None
-        result = schedule.run(ids, layers, is_whole=segment.is_whole, logits_at=wanted)
-        if result.logits is not None:
-            self._collect(segment, columns, result.logits)
-        if not segment.is_whole:
-            return state
-        if segment.rows is None:
-            return state.with_layers(result.states)
-        pairs = zip(result.states, state.layers, strict=True)
-        return state.with_layers(
-            tuple(new.scatter_rows(cast("Tensor", segment.rows), old) for new, old in pairs)
-        )
-
-    def _columns(self, segment: Segment) -> Int[Tensor, " N"]:
-        """Columns of the segment whose logits are needed, counted from its start."""
-        if self.is_kept is None:
-            return torch.arange(0)
-        is_needed = self.is_kept[segment.start : segment.stop]
-        if self.targets is not None:
-            is_needed = is_needed | self.targets.is_used[segment.start : segment.stop]
-        return is_needed.nonzero()[:, 0]
-
-    def _collect(
-        self, segment: Segment, columns: Int[Tensor, " N"], logits: Float[Tensor, "B N V"]
-    ) -> None:
-        if self.targets is not None:
-            self.losses.add(logits, self.targets.at(segment.rows, columns + segment.start))
-        assert self.is_kept is not None, "reading asks for no logits"
-        kept = self.is_kept[columns + segment.start].nonzero()[:, 0]
-        if len(kept):
-            part = logits[:, on_device(kept, logits.device)]
-            self._kept.append((segment, columns[kept] + segment.start, part))
-
-    def joined_logits(self, width: int, num_kept: int) -> Float[Tensor, "B N V"] | None:
-        """Returns logits at the last `num_kept` of the caller's `width` columns; zeros at padding."""
-        if not self._kept:
-            return None
-        source = self.packed.source
-        if source is None:
-            return torch.cat([part for _, _, part in self._kept], dim=1)
-        num_rows, first = len(source), width - num_kept
-        targets: list[Int[Tensor, "2 N"]] = []
-        values: list[Float[Tensor, "N V"]] = []
-        for segment, columns, part in self._kept:
-            rows = torch.arange(num_rows) if segment.rows is None else segment.rows
-            places = source.cpu()[rows][:, columns]
-            row, column = (places >= first).nonzero(as_tuple=True)
-            targets.append(torch.stack([rows[row], places[row, column] - first]))
-            values.append(part[row.to(part.device), column.to(part.device)])
-        row, column = torch.cat(targets, dim=1).to(values[0].device)
-        logits = values[0].new_zeros(num_rows, num_kept, values[0].shape[-1])
-        return logits.index_put((row, column), torch.cat(values))
-
-
-def _num_to_keep(
-    packed: PackedText, width: int, logits_to_keep: int | None, segment_len: int | None
-) -> int:
-    """Returns how many of the caller's last columns get logits.
-
-    Without a wish these are all of them or, if `segment_len` is given, the last segment's.
+    Raises:
+        DataError: there are no ids, or something was given besides that would have no effect.
     """
-    if logits_to_keep is None:
-        longest = int(packed.lengths.max())
-        last_len = (longest - 1) % segment_len + 1 if segment_len and longest else width
-        return min(last_len, width)
-    if logits_to_keep < 0:
-        raise DataError(f"`logits_to_keep` must not be negative. Got {logits_to_keep}.")
-    return min(logits_to_keep or width, width)
+    asked = {name for name, value in options.items() if value is not None and value is not False}
+    if input_ids is None or "inputs_embeds" in asked:
+        raise DataError("A recurrence reads token ids. Give `input_ids`, not embeddings.")
+    if isinstance(past_key_values, RecurrentCache):
+        return input_ids
+    if past_key_values is not None:
+        raise DataError(
+            f"A recurrence cannot go on from a {type(past_key_values).__name__}. Give `state=`."
+        )
+    unknown = sorted(asked - _LOSS_OPTIONS - _SET_BY_THE_RECURRENCE)
+    if unknown:
+        raise DataError(
+            f"A recurrence cannot do what these options ask for: {', '.join(unknown)}. Leave them "
+            "out."
+        )
+    return input_ids
 
 
-def _kept_columns(packed: PackedText, width: int, num_kept: int) -> Bool[Tensor, " T"]:
-    """Returns the packed columns that some row has in the caller's last `num_kept` columns."""
-    if packed.source is None:
-        return torch.arange(width) >= width - num_kept
-    source = packed.source.cpu()
-    return ((source >= width - num_kept) & (source >= 0)).any(0)
-
-
-def _pieces(source: object, tokenizer: Encoder | None) -> Iterator[Tensor]:
-    """Yields batches of token ids, none of them empty."""
-    if isinstance(source, str):
-        if tokenizer is None:
-            raise DataError("Reading text needs a tokenizer. Give `tokenizer=` or token ids.")
-        encoded = tokenizer.encode(source, add_special_tokens=False)
-        source = torch.as_tensor(list(getattr(encoded, "ids", encoded)), dtype=torch.long)
-    is_array = hasattr(source, "__array__") and not isinstance(source, Tensor)
-    if is_array or (isinstance(source, Sequence) and source and isinstance(source[0], Integral)):
-        source = torch.as_tensor(source)
-    if isinstance(source, Tensor):
-        ids = source.unsqueeze(0) if source.dim() == 1 else source
-        if ids.dim() != 2 or ids.is_floating_point():
-            raise DataError(
-                "Token ids must be integers of shape `T` or `B T`. Got "
-                f"{ids.dtype} of shape {tuple(source.shape)}."
-            )
-        if ids.numel():
-            yield ids.long()
-        return
-    if not isinstance(source, Iterable):
-        raise DataError(f"Pieces must be texts or lists of token ids. Got {source!r}.")
-    for piece in source:
-        yield from _pieces(piece, tokenizer)
+def _labels(
+    labels: Int[Tensor, "B T"],
+    weights: Float[Tensor, "B T"] | None,
+    options: Mapping[str, Any],
+) -> Labels:
+    return Labels(labels, weights, options.get("label_start"), options.get("num_items_in_batch"))

@@ -62,7 +62,9 @@ class SequentialSchedule:
             logits = self._call(hidden, logits_at, cache)
             return SegmentResult(logits, _states(ports))
 
-    def end_segment(self, num_rows: int, states: tuple[State, ...], cache: Any) -> tuple[State, ...]:
+    def end_segment(
+        self, num_rows: int, states: tuple[State, ...], cache: Any
+    ) -> tuple[State, ...]:
         """Writes a segment whose text was run part by part; its keys and values are in `cache`."""
         tokens = self.memory.token_embeddings(num_rows, self._dtype())
         assert tokens is not None, "only a memory with memory tokens can end a segment afterwards"

@@ -44,9 +44,9 @@ class PackedText:
     def segments(self, segment_len: int) -> Iterator[Segment]:
         """Yields the segments in reading order.
 
-        Rows that end inside a segment go through it apart from those that fill it: nothing is written
-        for them, and what stands after their end cannot be seen by a causal backbone. So padding
-        never enters a memory.
+        Rows that end inside a segment go through it apart from those that fill it: nothing is
+        written for them, and what stands after their end cannot be seen by a causal backbone. So
+        padding never enters a memory.
         """
         shortest, longest = int(self.lengths.min()), int(self.lengths.max())
         for start in range(0, longest, segment_len):

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from armt.core.errors import StateError
 from armt.core.files import atomic_path, write_text
 from armt.core.shapes import Tensor
+from armt.core.state import State
 from armt.recurrence.model import Recurrent
 from armt.training.optim import MasterAdamW
-from armt.core.state import State
 
 _MANIFEST = "manifest.json"
 _NUM_KEPT = 2
@@ -45,7 +45,7 @@ def save_checkpoint(
     """
     target = folder / "checkpoints" / f"step-{progress.step:08d}"
     files = {
-        "model": {name: value for name, value in model.state_dict().items()},
+        "model": dict(model.state_dict()),
         "optimizer": optimizer.tensors(),
         "random": {"cpu": torch.get_rng_state()},
         "carried": _carried_tensors(carried),

@@ -33,7 +33,7 @@ class StageConfig(Config):
     """Learning rate at its highest."""
 
     final_learning_rate: float | None = None
-    """Learning rate at the end of the stage, reached along a cosine; none to stay at the highest."""
+    """Learning rate at the end, reached along a cosine; none to stay at the highest."""
 
     warmup_steps: int = 0
     """Steps over which the learning rate rises from zero."""
@@ -45,8 +45,11 @@ class StageConfig(Config):
     """Rows of a batch, on each process (where the stream does not say it itself)."""
 
     write_penalty: float = 0.0
-    """Weight in the loss of how far the text of a step moves the memory: the mean over rows and layers
-    of the length of the state's change. It teaches a memory to leave alone what has no use."""
+    """Weight in the loss of how far the text of a step moves the memory.
+
+    This is the mean over rows and layers of the length of the state's change. It teaches a memory
+    to leave alone what has no use.
+    """
 
     def __post_init__(self) -> None:
         """Checks the options."""
@@ -98,7 +101,7 @@ class RunConfig(Config):
     """The optimiser."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What the model computes in; the optimiser keeps its weights in float32, states stay there too."""
+    """What the model computes in; the optimiser's weights and the states are float32 anyway."""
 
     seed: int = 0
     """Decides weights and data."""

@@ -1,8 +1,8 @@
 """Forward and backward of a training batch as one CUDA graph.
 
-A segment of a small model is hundreds of operations that a GPU finishes faster than Python can ask for
-them. A graph asks for all of them at once. It is bound to fixed places in memory: a batch is copied in,
-the graph replayed, and what it computed copied out.
+A segment of a small model is hundreds of operations that a GPU finishes faster than Python can ask
+for them. A graph asks for all of them at once. It is bound to fixed places in memory: a batch is
+copied in, the graph replayed, and what it computed copied out.
 """
 
 from dataclasses import dataclass
@@ -88,8 +88,9 @@ class GraphedStepper:
         return _Graph(graph, fixed, carried, result)
 
     def _run(self, batch: Batch, carried: tuple[State, ...]) -> StepResult:
-        gradients = [parameter.grad for parameter in self._parameters]
-        torch._foreach_zero_([gradient for gradient in gradients if gradient is not None])
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                _ = parameter.grad.zero_()
         start = self._eager.start_states(batch.resets, carried, len(batch.input_ids))
         return self._eager.run(batch, start)
 

@@ -40,7 +40,7 @@ class MasterAdamW:
                 master.grad = parameter.grad.float()
         norm = nn.utils.clip_grad_norm_(self.masters, self._clip_norm)
         if bool(torch.isfinite(norm)):
-            self.inner.step()
+            _ = self.inner.step()
             self.publish()
         return norm
 

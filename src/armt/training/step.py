@@ -83,7 +83,7 @@ class EagerStepper:
         loss: Tensor = output.loss
         if self.write_penalty:
             loss = loss + self.write_penalty * mean_change(start, output.state.layers)
-        loss.backward()
+        _ = loss.backward()
         after = output.state.detach().layers if batch.carry_len else None
         return StepResult(loss.detach(), output.num_labels, output.num_correct, after)
 

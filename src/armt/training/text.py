@@ -8,7 +8,13 @@ from tokenizers import Tokenizer
 from armt.core.errors import DataError
 from armt.core.files import write_text
 from armt.tasks.babilong.background import BackgroundStore, Split, cached_store
-from armt.tasks.babilong.corpus import Book, dataset_books, embedded_books, folder_books, is_test_book
+from armt.tasks.babilong.corpus import (
+    Book,
+    dataset_books,
+    embedded_books,
+    folder_books,
+    is_test_book,
+)
 from armt.tasks.contract import TokenizerEncoder
 from armt.tasks.tokenizer import train_tokenizer
 from armt.training.config import TextConfig
@@ -24,7 +30,7 @@ def background_books(names: tuple[str, ...]) -> Iterator[Book]:
         DataError: no background is named, or one holds no text.
     """
     if not names:
-        raise DataError("No background is named. Give folders of .txt files, data sets, or 'prose'.")
+        raise DataError("No background is named. Give folders of .txt files or 'prose'.")
     for name in names:
         if name == PROSE:
             books = embedded_books()
@@ -57,4 +63,3 @@ def load_store(
         return BackgroundStore.load(made).only(split)
     store = cached_store(background_books(config.background), encoder, folder / "stores")
     return store.only(split)
-

@@ -1,4 +1,4 @@
-"""The training loop: stages, carried states, mixed precision, checkpoints, steps that are not finite."""
+"""The training loop: stages, carried states, mixed precision, checkpoints, skipped steps."""
 
 import math
 import time
@@ -18,9 +18,9 @@ from armt.recurrence.model import Recurrent
 from armt.tasks.contract import TrainingStream
 from armt.training.checkpoint import Progress, load_newest, save_checkpoint
 from armt.training.config import RunConfig, StageConfig
-from armt.training.optim import MasterAdamW, learning_rate_at
 from armt.training.graphed import GraphedStepper
 from armt.training.loader import load_batches
+from armt.training.optim import MasterAdamW, learning_rate_at
 from armt.training.step import EagerStepper, Stepper, StepResult
 
 
@@ -71,7 +71,7 @@ class Callback(Protocol):
 
 
 @dataclass
-class _Window:
+class _Tally:
     """Sums since the last report; tensors, so that nothing waits for the device."""
 
     losses: list[Tensor] = field(default_factory=list)
@@ -106,7 +106,7 @@ class Trainer:
         found = load_newest(folder, model, self.optimizer)
         if found is not None:
             self.progress, self.carried = found
-        self._window = _Window()
+        self._tally = _Tally()
 
     def train(self) -> Recurrent:
         """Runs the stages that are not done yet and returns the model.
@@ -140,7 +140,7 @@ class Trainer:
         stepper = self._stepper(stage)
         is_pinned = self.accelerator.device.type == "cuda"
         batches = load_batches(self.streams[number], start, is_pinned=is_pinned)
-        self._window = _Window()
+        self._tally = _Tally()
         for step, batch in zip(range(start, stage.num_steps), batches, strict=False):
             self.optimizer.set_learning_rate(learning_rate_at(stage, step))
             result = stepper(batch, self.carried)
@@ -150,10 +150,11 @@ class Trainer:
             self._after_step(number, norm)
 
     def _stepper(self, stage: StageConfig) -> Stepper:
-        """Returns what computes gradients: in graphs on a single GPU, else operation by operation."""
+        """Returns what computes gradients: graphs on a single GPU, else operation by operation."""
         eager = EagerStepper(self.model, self.recurrent, stage.write_penalty)
-        is_single_gpu = self.accelerator.device.type == "cuda" and not self.accelerator.use_distributed
-        return GraphedStepper(eager) if is_single_gpu else eager
+        is_on_gpu = self.accelerator.device.type == "cuda"
+        is_alone = not self.accelerator.use_distributed
+        return GraphedStepper(eager) if is_on_gpu and is_alone else eager
 
     def _descend(self) -> Tensor:
         """Takes one step down the gradient, or none if the gradient is not finite."""
@@ -173,11 +174,11 @@ class Trainer:
         return norm
 
     def _count(self, result: StepResult, num_tokens: int) -> None:
-        window, processes = self._window, self.accelerator.num_processes
-        window.losses.append(result.loss.detach())
-        window.num_labels = window.num_labels + result.num_labels
-        window.num_correct = window.num_correct + result.num_correct
-        window.num_tokens += num_tokens * processes
+        tally, processes = self._tally, self.accelerator.num_processes
+        tally.losses.append(result.loss.detach())
+        tally.num_labels = tally.num_labels + result.num_labels
+        tally.num_correct = tally.num_correct + result.num_correct
+        tally.num_tokens += num_tokens * processes
         self.progress.num_tokens += num_tokens * processes
         self.progress.step += 1
 
@@ -187,34 +188,34 @@ class Trainer:
             self._report(number, norm)
         if step % config.save_every == 0 and step < config.num_steps:
             self._save()
-            self._window.started = time.monotonic()
+            self._tally.started = time.monotonic()
 
     def _report(self, number: int, norm: Tensor) -> None:
-        window = self._window
-        losses = torch.stack(window.losses).tolist()
-        seconds = max(time.monotonic() - window.started, 1e-9)
+        tally = self._tally
+        losses = torch.stack(tally.losses).tolist()
+        seconds = max(time.monotonic() - tally.started, 1e-9)
         self.progress.seconds += seconds
         report = StepReport(
             step=self.progress.step,
             num_steps=self.config.num_steps,
             stage=number,
             loss=math.fsum(losses) / len(losses),
-            accuracy=float(window.num_correct) / max(float(window.num_labels), 1.0),
+            accuracy=float(tally.num_correct) / max(float(tally.num_labels), 1.0),
             learning_rate=self.optimizer.inner.param_groups[0]["lr"],
             gradient_norm=float(norm),
-            tokens_per_s=window.num_tokens / seconds,
+            tokens_per_s=tally.num_tokens / seconds,
             num_tokens=self.progress.num_tokens,
             num_skipped=self.progress.num_skipped,
             seconds=self.progress.seconds,
         )
-        self._window = _Window()
+        self._tally = _Tally()
         if self.accelerator.is_main_process:
             for callback in self.callbacks:
                 callback.on_report(report)
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
-            save_checkpoint(
+            _ = save_checkpoint(
                 self.folder, self.recurrent, self.optimizer, self.progress, self.carried
             )
         self.accelerator.wait_for_everyone()

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, Self, cast, final
+from typing import Literal, NamedTuple, Protocol, Self, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -199,6 +199,14 @@ def cached_store(
             return found
     build_store(held, encoder).save(folder)
     return BackgroundStore.load(folder)
+
+
+class Walk(Protocol):
+    """A source of running text."""
+
+    def take(self, num_tokens: int) -> Background:
+        """Returns the next tokens, at least `num_tokens`, and the gaps between their sentences."""
+        ...
 
 
 @final

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from armt.tasks.babi.world import NOWHERE, PEOPLE, IntArray, draw_moves, known_places
-from armt.tasks.babilong.background import BackgroundWalk
+from armt.tasks.babilong.background import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import Items, WorldTable
 from armt.tasks.contract import Ids
 
@@ -64,7 +64,7 @@ def draw_gaps(
 
 
 def draw_row_text(
-    walk: BackgroundWalk,
+    walk: Walk,
     table: WorldTable,
     rng: np.random.Generator,
     shape: tuple[int, int],

@@ -24,7 +24,8 @@ import torch
 from armt.core.config import Config
 from armt.core.errors import ConfigError, DataError
 from armt.tasks.babi.world import PEOPLE, IntArray
-from armt.tasks.babilong.background import BackgroundStore, BackgroundWalk
+from armt.tasks.babilong.background import BackgroundStore, BackgroundWalk, Walk
+from armt.tasks.babilong.confusers import Confusers, ConfusingWalk
 from armt.tasks.babilong.row_text import RowText, draw_dense_texts, draw_row_text, order_known
 from armt.tasks.babilong.world_table import WorldTable
 from armt.tasks.contract import NO_LABEL, Batch, TextEncoder
@@ -59,6 +60,10 @@ class FactStreamConfig(Config):
     """Least and greatest scale of the distance between facts, in tokens: a row draws its scale s
     log-uniformly anew in each epoch, its distances then log-uniformly from s/4 to 4s."""
 
+    confuser_gap: int = 0
+    """Mean distance in tokens of background sentences that name a person or a place of the world,
+    put in besides those that stand there anyway; 0 for none (not in dense rows)."""
+
     epoch_steps: int = 1
     """Most batches over which a row's text goes on; drawn log-uniformly from 1 up."""
 
@@ -76,6 +81,8 @@ class FactStreamConfig(Config):
         for name in ("batch_size", "segment_len", "num_questions", "epoch_steps", "sequence_len"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 1. Got {getattr(self, name)}.")
+        if self.confuser_gap < 0:
+            raise ConfigError(f"`confuser_gap` must not be negative. Got {self.confuser_gap}.")
         if not 0 <= self.text_weight <= 1:
             raise ConfigError(f"`text_weight` must lie in [0, 1]. Got {self.text_weight}.")
         for name in ("tail_len", "gap_len"):
@@ -129,6 +136,7 @@ class FactStream:
         self.seed = seed
         self.store = store
         self.table = WorldTable(encoder)
+        self.confusers = Confusers(store, encoder) if config.confuser_gap else None
         shortest = self.table.max_fact_len
         if config.tail_len[0] < shortest or config.carry_len + config.tail_len[0] < 2 * shortest:
             raise ConfigError(
@@ -275,7 +283,10 @@ class _Row:
         text_len = self._num_steps * config.carry_len + config.tail_len[1]
         shape = (text_len, min(_EARLY_LEN, reach // 2))
         walk = BackgroundWalk(stream.store, rng)
-        self._text: RowText = draw_row_text(walk, stream.table, rng, shape, config.gap_len)
+        source: Walk = walk
+        if stream.confusers is not None:
+            source = ConfusingWalk(walk, stream.confusers, rng, config.confuser_gap)
+        self._text: RowText = draw_row_text(source, stream.table, rng, shape, config.gap_len)
         self._priorities = rng.random((self._num_steps, len(PEOPLE)))
         # fillers begin at sentences of the book in which the walk has arrived, not too near its end
         offsets = stream.store.sentence_offsets

@@ -1,0 +1,253 @@
+"""Draws the tables and the heat map of README and docs from the records and the cards.
+
+    python benchmarks/tables.py
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; what stands there is replaced.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from armt.core.registry import MEMORIES
+from armt.evaluation.heatmap import draw_heatmap
+from armt.evaluation.metrics import Score
+from armt.evaluation.record import Record
+from armt.tasks.babilong.lengths import length_name, parse_length
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ROOT / "src" / "armt"
+RESULTS = ROOT / "benchmarks" / "results"
+HEATMAP = ROOT / "docs" / "images" / "qa1.png"
+CELLS_KEY = "Cells"
+"""Name of the text within the heat map's file that says what was drawn."""
+
+BOXED_RUN = "h200-2026-11-23-qa1"
+QA1_RUNS = {
+    BOXED_RUN: "hard gate, penalty 0.01 (the boxed model)",
+    "h200-2026-11-23-qa1-sigmoid": "sigmoid gate, penalty 0.01, shorter third stage",
+    "h200-2026-11-23-qa1-penalty-0.03": "hard gate, penalty 0.03, other lengths of stages and gaps",
+}
+"""File of each run of the QA1 recipe, and what was special in it."""
+
+RETRIEVAL_RUNS = ("h200-2026-11-23-retrieval",)
+PUBLISHED_FORMS = {
+    "": "our defaults",
+    "memory.normalizer=sum memory.write_order=parallel": "sum of keys, parallel writes",
+}
+"""Options that a run changed, and how the table says it."""
+
+MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+class Measured(NamedTuple):
+    """A record of `benchmarks/results` and the file it stands in."""
+
+    run: str
+    name: str
+    value: float
+    params: Mapping[str, Any]
+
+    @property
+    def score(self) -> Score:
+        """Right answers, of a record that is a share of `num_samples`."""
+        num_samples = int(self.params["num_samples"])
+        return Score(round(self.value * num_samples), num_samples)
+
+
+def load_measured(run: str) -> list[Measured]:
+    """Returns the records of one file."""
+    lines = (RESULTS / f"{run}.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [Measured(run, row["name"], row["value"], row["params"]) for row in rows]
+
+
+def qa1_table(runs: Mapping[str, str]) -> str:
+    """Returns accuracy in per cent with its 95 % interval: a row a run and arm, a column a length."""
+    found = {
+        (run, each.params["memory"], parse_length(each.params["tokens"])): each.score
+        for run in runs
+        for each in load_measured(run)
+        if each.name == "babilong.accuracy"
+    }
+    lengths = sorted({length for _, _, length in found})
+    counts = {length: {s.num_samples for (_, _, n), s in found.items() if n == length}.pop()
+              for length in lengths}  # fmt: skip
+    heads = [f"{length_name(length)} tokens, {counts[length]} questions" for length in lengths]
+    rows = [
+        [label, arm, *(_spell(found.get((run, arm, length))) for length in lengths)]
+        for run, label in runs.items()
+        for arm in ("on", "off")
+    ]
+    return _table(["run", "memory", *heads], rows)
+
+
+def retrieval_table() -> str:
+    """Returns exact match of associative retrieval by the number of pairs tested."""
+    rows = [
+        [
+            each.params["task"],
+            PUBLISHED_FORMS[" ".join(each.params["changes"])],
+            str(each.params["trained"]),
+            str(each.params["tested"]),
+            _spell(each.score),
+        ]
+        for run in RETRIEVAL_RUNS
+        for each in load_measured(run)
+        if each.name == "retrieval.exact_match"
+    ]
+    return _table(["task", "memory", "pairs trained", "pairs tested", "exact match"], rows)
+
+
+def training_table() -> str:
+    """Returns how long each run trained."""
+    rows: list[list[str]] = []
+    for run in (*QA1_RUNS, *RETRIEVAL_RUNS):
+        measured = load_measured(run)
+        tokens = [f"{each.value:,}" for each in measured if each.name == "train.tokens"]
+        for each in measured:
+            if each.name != "train.seconds":
+                continue
+            recipe = " ".join([f"`{each.params['recipe']}`", *each.params.get("changes", [])])
+            shared = "yes" if "gpu_shared_with" in each.params else "not noted"
+            rows.append([_link(run), recipe, f"{each.value:.0f}", *(tokens or ["-"]), shared])
+    return _table(["records", "recipe", "seconds", "tokens", "GPU shared"], rows)
+
+
+def memories_table() -> str:
+    """Returns the registered memories, from their cards."""
+    rows = [
+        [f"`{card.name}`", card.summary, _paper(card.paper), _door(card.entry)] for card in MEMORIES
+    ]
+    return _table(["memory", "what it is", "paper", "door"], rows)
+
+
+def options_table() -> str:
+    """Returns the options of ARMT with their defaults, from the docstrings under the fields."""
+    tree = ast.parse((SOURCES / "memories" / "armt.py").read_text(encoding="utf-8"))
+    config = next(
+        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ARMTConfig"
+    )
+    rows: list[list[str]] = []
+    for field, text in zip(config.body, config.body[1:], strict=False):
+        if not (isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)):
+            continue
+        told = " ".join(str(ast.literal_eval(text.value)).split())
+        assert field.value is not None, "an option of ARMT has a default"
+        rows.append([f"`{ast.unparse(field.target)}`", f"`{ast.unparse(field.value)}`", told])
+    return _table(["option", "default", "meaning"], rows)
+
+
+def modules_list() -> str:
+    """Returns every module with the first line of its docstring, floor by floor."""
+    return "".join(f"- `{name}`: {summary}\n" for name, summary in module_summaries())
+
+
+def module_summaries() -> Iterator[tuple[str, str]]:
+    """Yields path and first line of the docstring of every module, packages before their parts."""
+    paths = sorted(SOURCES.rglob("*.py"), key=lambda path: (path.parent, path.stem != "__init__"))
+    for path in sorted(paths, key=lambda each: each.parent.relative_to(SOURCES).as_posix()):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        yield path.relative_to(SOURCES).as_posix(), text.split("\n", maxsplit=1)[0]
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "qa1": lambda: qa1_table({BOXED_RUN: QA1_RUNS[BOXED_RUN]}),
+    "qa1-runs": lambda: qa1_table(QA1_RUNS),
+    "retrieval": retrieval_table,
+    "training": training_table,
+    "memories": memories_table,
+    "options": options_table,
+    "modules": modules_list,
+}
+
+
+def documents() -> list[Path]:
+    """README and the pages that may hold tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def filled(text: str) -> str:
+    """Returns `text` with every marked table as the records and cards make it now."""
+    return MARKED.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+
+
+def heatmap_records() -> list[Record]:
+    """Returns the boxed model's shares as single questions, which is what a heat map counts."""
+    return [
+        Record(
+            task=str(each.params["task"]), length=parse_length(each.params["tokens"]), index=index,
+            arm=str(each.params["memory"]), question="", answer="", truth="",
+            is_correct=index < each.score.num_correct, model=str(each.params["model"]), seed=0,
+            seconds=0.0,
+        )  # fmt: skip
+        for each in load_measured(BOXED_RUN)
+        if each.name == "babilong.accuracy"
+        for index in range(each.score.num_samples)
+    ]
+
+
+def heatmap_cells() -> str:
+    """Returns the shares of the heat map as one line; it stands in the picture's file."""
+    found = [each for each in load_measured(BOXED_RUN) if each.name == "babilong.accuracy"]
+    return "; ".join(
+        f"{each.params['memory']} {each.params['tokens']} {each.value}" for each in found
+    )
+
+
+def draw(path: Path) -> None:
+    """Draws the heat map and writes into the file what it shows."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_heatmap(heatmap_records(), path, title="BABILong QA1, boxed model: accuracy, per cent")
+    said = PngInfo()
+    said.add_text(CELLS_KEY, heatmap_cells())
+    with Image.open(path) as image:
+        image.load()
+        image.save(path, pnginfo=said)
+
+
+def main() -> None:
+    """Writes all tables and the heat map."""
+    for path in documents():
+        text = path.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            _ = path.write_text(new, encoding="utf-8")
+            print(f"{path.relative_to(ROOT)} is new")
+    draw(HEATMAP)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _spell(score: Score | None) -> str:
+    if score is None:
+        return "not measured"
+    low, high = score.interval
+    return f"{100 * score.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _link(run: str) -> str:
+    return f"[{run}](../benchmarks/results/{run}.jsonl)"
+
+
+def _paper(paper: str) -> str:
+    number = paper.removeprefix("arXiv:")
+    return paper if number == paper else f"[{paper}](https://arxiv.org/abs/{number})"
+
+
+def _door(memory: type[Any]) -> str:
+    return {"residual": "residual stream", "tokens": "tokens", "key_value": "keys and values"}[
+        memory.door
+    ]
+
+
+if __name__ == "__main__":
+    main()

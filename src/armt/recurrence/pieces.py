@@ -1,0 +1,53 @@
+"""What `read` takes as a text, as batches of token ids."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
+from typing import Any, Protocol
+
+import torch
+
+from armt.core.errors import DataError
+from armt.core.shapes import Tensor
+
+
+class Encoder(Protocol):
+    """What `read` needs of a tokenizer."""
+
+    def encode(self, text: str, /, *, add_special_tokens: bool = ...) -> Any:
+        """Returns the token ids of `text`."""
+        ...
+
+
+def id_pieces(source: object, tokenizer: Encoder | None) -> Iterator[Tensor]:
+    """Yields batches of token ids of shape `B T`, none of them empty.
+
+    Args:
+        source: a text, token ids (a list, or a tensor of shape `T` or `B T`), or an iterator over
+            pieces of either.
+        tokenizer: encodes text; not needed for token ids.
+
+    Raises:
+        DataError: text without a tokenizer, or something that is neither text nor token ids.
+    """
+    if isinstance(source, str):
+        if tokenizer is None:
+            raise DataError("Reading text needs a tokenizer. Give `tokenizer=` or token ids.")
+        encoded = tokenizer.encode(source, add_special_tokens=False)
+        source = torch.as_tensor(list(getattr(encoded, "ids", encoded)), dtype=torch.long)
+    is_array = hasattr(source, "__array__") and not isinstance(source, Tensor)
+    if is_array or (isinstance(source, Sequence) and source and isinstance(source[0], Integral)):
+        source = torch.as_tensor(source)
+    if isinstance(source, Tensor):
+        ids = source.unsqueeze(0) if source.dim() == 1 else source
+        if ids.dim() != 2 or ids.is_floating_point():
+            raise DataError(
+                "Token ids must be integers of shape `T` or `B T`. Got "
+                f"{ids.dtype} of shape {tuple(source.shape)}."
+            )
+        if ids.numel():
+            yield ids.long()
+        return
+    if not isinstance(source, Iterable):
+        raise DataError(f"Pieces must be texts or lists of token ids. Got {source!r}.")
+    for piece in source:
+        yield from id_pieces(piece, tokenizer)

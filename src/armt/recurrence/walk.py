@@ -1,0 +1,142 @@
+"""One pass over the segments of a text: what is run, what is kept, what is lost over it."""
+
+from typing import final
+
+import torch
+
+from armt.core.errors import DataError
+from armt.core.shapes import Bool, Float, Int, Tensor
+from armt.recurrence.config import RecurrenceConfig
+from armt.recurrence.loss import LossSum, Targets
+from armt.recurrence.schedule import SequentialSchedule
+from armt.recurrence.segmenter import PackedText, Segment, on_device
+from armt.recurrence.state import RecurrentState
+
+
+@final
+class Walk:
+    """One pass over the segments of a packed text."""
+
+    def __init__(
+        self,
+        schedule: SequentialSchedule,
+        recurrence: RecurrenceConfig,
+        packed: PackedText,
+        targets: Targets | None = None,
+        is_kept: Bool[Tensor, " T"] | None = None,
+    ) -> None:
+        """Prepares a pass.
+
+        Args:
+            schedule: runs one segment.
+            recurrence: how the text is cut.
+            packed: the text.
+            targets: what the loss is taken over; none for no loss.
+            is_kept: columns whose logits are handed out; none to read only, which leaves out the
+                head, and the text after the last whole segment.
+        """
+        self.schedule, self.recurrence = schedule, recurrence
+        self.packed, self.targets, self.is_kept = packed, targets, is_kept
+        self.losses = LossSum()
+        self._kept: list[tuple[Segment, Int[Tensor, " N"], Float[Tensor, "B N V"]]] = []
+
+    def run(self, state: RecurrentState) -> RecurrentState:
+        """Goes over all segments; returns the state after them."""
+        segment_len = self.recurrence.segment_len
+        num_segments = -(-int(self.packed.lengths.max()) // segment_len)
+        current = state
+        for segment in self.packed.segments(segment_len):
+            if self.is_kept is None and not segment.is_whole:
+                continue
+            if self.recurrence.is_cut_before(segment.start // segment_len, num_segments):
+                current = current.detach()
+            current = self._visit(segment, current)
+        return RecurrentState(layers=current.layers, **self.packed.remainder(state, segment_len))
+
+    def _visit(self, segment: Segment, state: RecurrentState) -> RecurrentState:
+        ids, layers = self.packed.ids[:, segment.start : segment.stop], state.layers
+        if segment.rows is not None:
+            ids = ids[segment.rows.to(ids.device)]
+            layers = tuple(layer.select_rows(segment.rows) for layer in layers)
+        columns = self._columns(segment)
+        wanted = on_device(columns, ids.device) if len(columns) else None
+        result = self.schedule.run(ids, layers, is_whole=segment.is_whole, logits_at=wanted)
+        if result.logits is not None:
+            self._collect(segment, columns, result.logits)
+        if not segment.is_whole:
+            return state
+        rows = segment.rows
+        if rows is None:
+            return state.with_layers(result.states)
+        pairs = zip(result.states, state.layers, strict=True)
+        return state.with_layers(tuple(new.scatter_rows(rows, old) for new, old in pairs))
+
+    def _columns(self, segment: Segment) -> Int[Tensor, " N"]:
+        """Columns of the segment whose logits are needed, counted from its start."""
+        if self.is_kept is None:
+            return torch.arange(0)
+        is_needed = self.is_kept[segment.start : segment.stop]
+        if self.targets is not None:
+            is_needed = is_needed | self.targets.is_used[segment.start : segment.stop]
+        return is_needed.nonzero()[:, 0]
+
+    def _collect(
+        self, segment: Segment, columns: Int[Tensor, " N"], logits: Float[Tensor, "B N V"]
+    ) -> None:
+        if self.targets is not None:
+            self.losses.add(logits, self.targets.at(segment.rows, columns + segment.start))
+        assert self.is_kept is not None, "reading asks for no logits"
+        kept = self.is_kept[columns + segment.start].nonzero()[:, 0]
+        if len(kept):
+            part = logits[:, on_device(kept, logits.device)]
+            self._kept.append((segment, columns[kept] + segment.start, part))
+
+    def joined_logits(self, width: int, num_kept: int) -> Float[Tensor, "B N V"] | None:
+        """Returns logits at the last `num_kept` of the caller's `width` columns.
+
+        Padding gets zeros; where all of it is padding there are no logits.
+        """
+        if not self._kept:
+            return None
+        source = self.packed.source
+        if source is None:
+            return torch.cat([part for _, _, part in self._kept], dim=1)
+        num_rows, first = len(source), width - num_kept
+        targets: list[Int[Tensor, "2 N"]] = []
+        values: list[Float[Tensor, "N V"]] = []
+        for segment, columns, part in self._kept:
+            rows = torch.arange(num_rows) if segment.rows is None else segment.rows
+            places = source.cpu()[rows][:, columns]
+            row, column = (places >= first).nonzero(as_tuple=True)
+            targets.append(torch.stack([rows[row], places[row, column] - first]))
+            values.append(part[row.to(part.device), column.to(part.device)])
+        row, column = torch.cat(targets, dim=1).to(values[0].device)
+        logits = values[0].new_zeros(num_rows, num_kept, values[0].shape[-1])
+        return logits.index_put((row, column), torch.cat(values))
+
+
+def num_to_keep(
+    packed: PackedText, width: int, logits_to_keep: int | None, segment_len: int | None
+) -> int:
+    """Returns how many of the caller's last columns get logits.
+
+    Without a wish these are all of them or, if `segment_len` is given, the last segment's.
+
+    Raises:
+        DataError: the wish is negative.
+    """
+    if logits_to_keep is None:
+        longest = int(packed.lengths.max())
+        last_len = (longest - 1) % segment_len + 1 if segment_len and longest else width
+        return min(last_len, width)
+    if logits_to_keep < 0:
+        raise DataError(f"`logits_to_keep` must not be negative. Got {logits_to_keep}.")
+    return min(logits_to_keep or width, width)
+
+
+def kept_columns(packed: PackedText, width: int, num_kept: int) -> Bool[Tensor, " T"]:
+    """Returns the packed columns that some row has in the caller's last `num_kept` columns."""
+    if packed.source is None:
+        return torch.arange(width) >= width - num_kept
+    source = packed.source.cpu()
+    return ((source >= width - num_kept) & (source >= 0)).any(0)
