@@ -2,7 +2,7 @@
 
     python benchmarks/babilong_qa1.py --folder runs/qa1 --results benchmarks/results/NAME.jsonl
 
-The folder may hold a tokenizer (`tokenizer.json`) and a tokenised background (`background/`) already.
+The folder may hold a tokenizer (`tokenizer.json`) and a background store (`background/`) already.
 """
 
 import argparse

@@ -1,7 +1,6 @@
 """Trains an associative retrieval recipe and measures exact match at several numbers of pairs.
 
-    python benchmarks/retrieval.py --recipe armt_retrieval_rewrite --pairs 50 500 \
-        --folder runs/rewrite --results benchmarks/results/NAME.jsonl
+python benchmarks/retrieval.py --recipe armt_retrieval_rewrite --pairs 50 500 --folder runs/ar
 """
 
 import argparse

@@ -27,11 +27,14 @@ CELLS_KEY = "Cells"
 
 BOXED_RUN = "h200-2026-11-23-qa1"
 QA1_RUNS = {
-    BOXED_RUN: "hard gate, penalty 0.01 (the boxed model)",
-    "h200-2026-11-23-qa1-sigmoid": "sigmoid gate, penalty 0.01, shorter third stage",
-    "h200-2026-11-23-qa1-penalty-0.03": "hard gate, penalty 0.03, other lengths of stages and gaps",
+    BOXED_RUN: "hard gate (the boxed model)",
+    "h200-2026-11-23-qa1-sigmoid": "sigmoid gate, shorter third stage",
+    "h200-2026-11-23-qa1-penalty-0.03": "hard gate, write penalty 0.03, other stages",
 }
 """File of each run of the QA1 recipe, and what was special in it."""
+
+READING_RUN = "h200-2026-11-23-qa1-penalty-0.03"
+"""The run whose readings were timed; what a model has learned does not change its work."""
 
 RETRIEVAL_RUNS = ("h200-2026-11-23-retrieval",)
 PUBLISHED_FORMS = {
@@ -66,7 +69,7 @@ def load_measured(run: str) -> list[Measured]:
 
 
 def qa1_table(runs: Mapping[str, str]) -> str:
-    """Returns accuracy in per cent with its 95 % interval: a row a run and arm, a column a length."""
+    """Returns accuracy in per cent with its 95 % interval: a column for each length."""
     found = {
         (run, each.params["memory"], parse_length(each.params["tokens"])): each.score
         for run in runs
@@ -74,8 +77,7 @@ def qa1_table(runs: Mapping[str, str]) -> str:
         if each.name == "babilong.accuracy"
     }
     lengths = sorted({length for _, _, length in found})
-    counts = {length: {s.num_samples for (_, _, n), s in found.items() if n == length}.pop()
-              for length in lengths}  # fmt: skip
+    counts = {length: score.num_samples for (_, _, length), score in found.items()}
     heads = [f"{length_name(length)} tokens, {counts[length]} questions" for length in lengths]
     rows = [
         [label, arm, *(_spell(found.get((run, arm, length))) for length in lengths)]
@@ -109,12 +111,26 @@ def training_table() -> str:
         measured = load_measured(run)
         tokens = [f"{each.value:,}" for each in measured if each.name == "train.tokens"]
         for each in measured:
-            if each.name != "train.seconds":
-                continue
-            recipe = " ".join([f"`{each.params['recipe']}`", *each.params.get("changes", [])])
-            shared = "yes" if "gpu_shared_with" in each.params else "not noted"
-            rows.append([_link(run), recipe, f"{each.value:.0f}", *(tokens or ["-"]), shared])
-    return _table(["records", "recipe", "seconds", "tokens", "GPU shared"], rows)
+            if each.name == "train.seconds":
+                changes = " ".join(each.params.get("changes", []))
+                recipe = f"`{each.params['recipe']}` {changes}".strip()
+                rows.append([_link(run), recipe, f"{each.value:.0f}", *(tokens or ["not kept"])])
+    return _table(["records", "recipe", "seconds", "tokens"], rows)
+
+
+def reading_table() -> str:
+    """Returns how long reading took: texts side by side, sampling and answers included."""
+    rows = [
+        [
+            str(each.params["tokens"]),
+            str(each.params["batch"]),
+            f"{each.value:.1f}",
+            f"{parse_length(each.params['tokens']) * each.params['batch'] / each.value / 1e6:.2f}",
+        ]
+        for each in load_measured(READING_RUN)
+        if each.name == "read.seconds"
+    ]
+    return _table(["tokens of a text", "texts", "seconds", "million tokens a second"], rows)
 
 
 def memories_table() -> str:
@@ -142,16 +158,16 @@ def options_table() -> str:
 
 
 def modules_list() -> str:
-    """Returns every module with the first line of its docstring, floor by floor."""
+    """Returns every module with the first line of its docstring."""
     return "".join(f"- `{name}`: {summary}\n" for name, summary in module_summaries())
 
 
 def module_summaries() -> Iterator[tuple[str, str]]:
     """Yields path and first line of the docstring of every module, packages before their parts."""
-    paths = sorted(SOURCES.rglob("*.py"), key=lambda path: (path.parent, path.stem != "__init__"))
-    for path in sorted(paths, key=lambda each: each.parent.relative_to(SOURCES).as_posix()):
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        yield path.relative_to(SOURCES).as_posix(), text.split("\n", maxsplit=1)[0]
+    names = [path.relative_to(SOURCES) for path in SOURCES.rglob("*.py")]
+    for name in sorted(names, key=lambda each: (each.parent, each.stem != "__init__", each.stem)):
+        text = ast.get_docstring(ast.parse((SOURCES / name).read_text(encoding="utf-8"))) or ""
+        yield name.as_posix(), text.split("\n", maxsplit=1)[0]
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -159,6 +175,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "qa1-runs": lambda: qa1_table(QA1_RUNS),
     "retrieval": retrieval_table,
     "training": training_table,
+    "reading": reading_table,
     "memories": memories_table,
     "options": options_table,
     "modules": modules_list,
@@ -179,11 +196,18 @@ def heatmap_records() -> list[Record]:
     """Returns the boxed model's shares as single questions, which is what a heat map counts."""
     return [
         Record(
-            task=str(each.params["task"]), length=parse_length(each.params["tokens"]), index=index,
-            arm=str(each.params["memory"]), question="", answer="", truth="",
-            is_correct=index < each.score.num_correct, model=str(each.params["model"]), seed=0,
+            task=str(each.params["task"]),
+            length=parse_length(each.params["tokens"]),
+            index=index,
+            arm=str(each.params["memory"]),
+            question="",
+            answer="",
+            truth="",
+            is_correct=index < each.score.num_correct,
+            model=str(each.params["model"]),
+            seed=0,
             seconds=0.0,
-        )  # fmt: skip
+        )
         for each in load_measured(BOXED_RUN)
         if each.name == "babilong.accuracy"
         for index in range(each.score.num_samples)

@@ -83,6 +83,17 @@ def test_a_model_that_forgets_its_cache_is_refused(monkeypatch):
         _ = attach(model, MEMORY, 4)
 
 
+def test_a_forward_that_gives_all_logits_is_refused(monkeypatch):
+    model = backbone("llama")
+
+    def forward(self, input_ids=None, past_key_values=None, use_cache=None, inputs_embeds=None):
+        raise AssertionError("a model that is refused is not run")
+
+    monkeypatch.setattr(type(model), "forward", forward)
+    with pytest.raises(BackboneError, match="LlamaForCausalLM takes no `logits_to_keep`"):
+        _ = attach(model, MEMORY, 4)
+
+
 def test_a_recurrent_backbone_works_or_is_refused_with_a_reason():
     config = MambaConfig(
         vocab_size=VOCAB, hidden_size=16, state_size=4, num_hidden_layers=2, time_step_rank=2

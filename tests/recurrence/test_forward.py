@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from transformers import DynamicCache
 
 from armt import ARMTConfig
 from armt.core.errors import ConfigError, DataError, StateError
@@ -189,6 +190,69 @@ def test_the_mask_of_all_ones_changes_nothing(model):
 def test_wrong_inputs_are_told(model, options, said):
     with pytest.raises(DataError, match=said):
         _ = model(**options)
+
+
+EMBEDDINGS = torch.zeros(2, 4, 16, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"inputs_embeds": EMBEDDINGS}, "not embeddings"),
+        ({"output_hidden_states": True}, "output_hidden_states"),
+        ({"label_weight": 1.0, "cu_seq_lens_q": [0]}, "cu_seq_lens_q, label_weight"),
+        ({"past_key_values": DynamicCache()}, "go on from a DynamicCache. Give `state=`"),
+    ],
+)
+def test_nothing_that_is_asked_for_is_left_out_silently(model, options, said):
+    with pytest.raises(DataError, match=said):
+        _ = model(random_ids(2, 4), **options)
+
+
+def test_options_that_ask_for_nothing_are_taken(model):
+    ids = random_ids(2, NUM_TOKENS)
+    options = {"inputs_embeds": None, "output_attentions": False, "return_dict": True}
+    found = model(ids, position_ids=torch.zeros_like(ids), use_cache=True, **options)
+    torch.testing.assert_close(found.logits, model(ids).logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("num_carried", [0, 1, 3])
+def test_the_state_may_be_taken_before_the_end(model, num_carried):
+    ids, carry_len = random_ids(2, NUM_TOKENS), num_carried * SEGMENT_LEN
+    start = model.read(random_ids(2, SEGMENT_LEN, seed=5))
+    whole, found = model(ids, state=start), model(ids, state=start, carry_len=carry_len)
+    assert_same_state(found.state, model(ids[:, :carry_len], state=start).state)
+    torch.testing.assert_close(found.logits, whole.logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("carry_len", [SEGMENT_LEN - 1, 4 * SEGMENT_LEN])
+def test_the_state_is_taken_after_whole_segments(model, carry_len):
+    with pytest.raises(DataError, match=f"Got {carry_len}"):
+        _ = model(random_ids(2, NUM_TOKENS), carry_len=carry_len)
+
+
+def test_the_state_is_not_taken_amid_padding(model):
+    ids = random_ids(2, NUM_TOKENS)
+    with pytest.raises(DataError, match="without padding"):
+        _ = model(ids, attention_mask=torch.ones_like(ids), carry_len=SEGMENT_LEN)
+
+
+def test_a_known_start_of_the_labels_changes_nothing(model):
+    ids = random_ids(2, NUM_TOKENS)
+    labels = ids.masked_fill(torch.arange(NUM_TOKENS) < SEGMENT_LEN + 1, -100)
+    plain = model(ids, labels=labels, logits_to_keep=1)
+    told = model(ids, labels=labels, logits_to_keep=1, label_start=SEGMENT_LEN + 1)
+    torch.testing.assert_close(told.loss, plain.loss, **CLOSE)
+    assert told.num_labels == plain.num_labels
+
+
+def test_labels_count_by_their_weights(model):
+    ids = random_ids(2, NUM_TOKENS)
+    weights = torch.rand(ids.shape, dtype=torch.float64)
+    logits = model(ids).logits[:, :-1].flatten(0, 1)
+    losses = functional.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
+    expected = (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
+    torch.testing.assert_close(model(ids, labels=ids, label_weights=weights).loss, expected)
 
 
 def test_rows_of_input_and_state_must_fit(model):

@@ -69,11 +69,11 @@ def examine(model: PreTrainedModel) -> Anatomy:
             f"{type(model).__name__} is no causal language model (decoder with a head). Load one "
             "with AutoModelForCausalLM."
         )
-    decoder = model.get_decoder()
+    decoder: nn.Module = model.get_decoder()
     return Anatomy(
         decoder=decoder,
         layers=_find_layers(decoder, model.config.model_type, config.num_hidden_layers),
-        embedding=cast("nn.Module", model.get_input_embeddings()),
+        embedding=model.get_input_embeddings(),
         d_model=int(config.hidden_size),
         max_positions=getattr(config, "max_position_embeddings", None),
     )

@@ -75,4 +75,5 @@ class TinyBackboneConfig(Config):
             _ = torch.manual_seed(seed)
             if self.family == "llama":
                 return LlamaForCausalLM(LlamaConfig(**shape))
-            return GPTNeoXForCausalLM(GPTNeoXConfig(**shape | {"rotary_pct": 0.25}))
+            shape["rotary_pct"] = 0.25
+            return GPTNeoXForCausalLM(GPTNeoXConfig(**shape))

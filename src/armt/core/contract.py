@@ -16,7 +16,6 @@ from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from torch import nn
 
-from armt.core.config import MemoryConfig
 from armt.core.shapes import Bool, Float, Tensor
 from armt.core.state import State
 
@@ -41,9 +40,6 @@ class Memory(nn.Module, ABC, Generic[StateT]):
 
     is_neutral_when_fresh: ClassVar[bool] = True
     """Whether a memory that was never trained leaves the backbone exactly as it is."""
-
-    config: MemoryConfig
-    """The options it was built from."""
 
     @abstractmethod
     def init_state(self, batch_size: int) -> StateT:

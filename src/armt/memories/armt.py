@@ -3,8 +3,8 @@
 Source: Rodkin et al., "Associative Recurrent Memory Transformer", arXiv:2407.04841.
 
 Where we differ from the paper by default, each reachable by an option: the features are scaled to
-length one; reads are not divided by a normaliser; the memory tokens of a segment write one after the
-other. The paper's model is `ARMTConfig.published()`.
+length one; reads are not divided by a normaliser; the memory tokens of a segment write one after
+the other. The paper's model is `ARMTConfig.published()`.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class ARMTConfig(MemoryConfig):
     """Whether features are scaled to length one (the later published code; not in the paper)."""
 
     write_order: Literal["sequential", "parallel"] = "sequential"
-    """Whether a segment's tokens write one after the other, or (published) all against the old matrix."""
+    """Whether a segment's tokens write one after the other, or (published) all at once."""
 
     gating: Literal["scalar", "channel"] = "scalar"
     """One gate for each token and head, or one for each value channel."""
@@ -167,9 +167,7 @@ class ARMT(LayerMemory[ARMTState]):
     def read(self, hidden: Float[Tensor, "B T D"], state: ARMTState) -> Float[Tensor, "B T D"]:
         """Adds to every position what its query finds (equation 4), with no norm before it."""
         queries = self._features(self.to_query(hidden))
-        stored = Association(
-            state.association.to(queries.dtype), state.key_sum.to(queries.dtype)
-        )
+        stored = Association(state.association.to(queries.dtype), state.key_sum.to(queries.dtype))
         found = read_association(stored, queries, self._normalization)
         return hidden + found.transpose(1, 2).flatten(2).to(hidden.dtype)
 

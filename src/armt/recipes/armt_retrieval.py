@@ -22,7 +22,7 @@ def armt_retrieval() -> RunConfig:
 
 @RECIPES.register("armt_retrieval_rewrite", paper="arXiv:2407.04841")
 def armt_retrieval_rewrite() -> RunConfig:
-    """Rewrite: sixteen keys that are written again and again; the last value of one is asked for."""
+    """Rewrite: sixteen keys, written again and again; the last value of one is asked for."""
     return _run("armt_retrieval_rewrite", "rewrite", 1, _REWRITE_STEPS)
 
 

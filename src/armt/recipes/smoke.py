@@ -15,7 +15,7 @@ def smoke() -> RunConfig:
     """ARMT on associative retrieval, small enough to learn on a laptop in two minutes.
 
     The rewrite form of the task: 16 keys, each pair a segment of its own, the last value of a key
-    counts. Two pairs first, until a key finds its value; then more, until memory holds them all.
+    counts. One pair first, until its value comes back; three, until a key finds its own; eight.
     """
     return RunConfig(
         name="smoke",
@@ -29,8 +29,12 @@ def smoke() -> RunConfig:
             init_std=0.15,
         ),
         memory=ARMTConfig(num_memory_tokens=1, d_mem=32),
-        recurrence=RecurrenceConfig(segment_len=_task(2).segment_len),
-        stages=(_stage(2, 250, warmup_steps=20), _stage(8, 200, final_learning_rate=1e-4)),
+        recurrence=RecurrenceConfig(segment_len=_task(8).segment_len),
+        stages=(
+            _stage(1, 50, warmup_steps=20),
+            _stage(3, 200),
+            _stage(8, 150, final_learning_rate=1e-4),
+        ),
         log_every=25,
     )
 

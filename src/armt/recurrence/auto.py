@@ -172,9 +172,8 @@ def describe_memory(model: Recurrent) -> dict[str, Any]:
     Raises:
         UnknownNameError: the memory is not registered, so that no one could load it.
     """
-    mechanism = model.memory.mechanisms[0]
-    name = MEMORIES.name_of(type(mechanism))
-    return {"name": name, "options": mechanism.config.to_dict()}
+    name = MEMORIES.name_of(type(model.memory.mechanisms[0]))
+    return {"name": name, "options": model.memory.config.to_dict()}
 
 
 def memory_config(description: Mapping[str, Any]) -> MemoryConfig:

@@ -22,7 +22,7 @@ from armt.recurrence.segmenter import PackedText, pack
 from armt.recurrence.state import RecurrentState
 from armt.recurrence.walk import Walk, kept_columns, num_to_keep
 
-_LOSS_OPTIONS = frozenset({"label_start", "num_items_in_batch"})
+_OWN_OPTIONS = frozenset({"carry_len", "label_start", "num_items_in_batch"})
 _SET_BY_THE_RECURRENCE = frozenset(
     {"cache_position", "position_ids", "return_dict", "token_type_ids", "use_cache"}
 )
@@ -87,8 +87,9 @@ class Recurrent(PreTrainedModel):
                 with labels as many as the last segment has. Padding gets zeros.
             **options: `num_items_in_batch`, the divisor of the loss (by default the weights of the
                 labels); `label_start`, a position before which no label stands, which spares a look
-                at the labels that would wait for a GPU. `position_ids`, `use_cache` and the like
-                have no effect: a recurrence sets them itself.
+                at the labels that would wait for a GPU; `carry_len`, tokens after which the state
+                is taken instead of at the end. `position_ids`, `use_cache` and the like have no
+                effect: a recurrence sets them itself.
 
         Raises:
             DataError: rows or shapes do not fit each other, or an option cannot be had.
@@ -99,7 +100,8 @@ class Recurrent(PreTrainedModel):
             return RecurrentOutput(logits=logits, past_key_values=cast("Any", past_key_values))
         state = state or self.init_state(len(ids))
         wanted = None if labels is None else _labels(labels, label_weights, options)
-        return self._go_over(ids, pack(state, ids, attention_mask), state, wanted, logits_to_keep)
+        packed, carry_len = pack(state, ids, attention_mask), options.get("carry_len")
+        return self._go_over(ids, packed, state, wanted, logits_to_keep, carry_len)
 
     def _go_over(
         self,
@@ -108,6 +110,7 @@ class Recurrent(PreTrainedModel):
         state: RecurrentState,
         labels: Labels | None,
         logits_to_keep: int | None,
+        carry_len: int | None,
     ) -> RecurrentOutput:
         """Walks over a text that was packed from `ids`, with a loss if there are labels."""
         width = ids.shape[1]
@@ -116,7 +119,7 @@ class Recurrent(PreTrainedModel):
         targets = None if labels is None else make_targets(labels, packed)
         is_kept = kept_columns(packed, width, num_kept)
         walk = Walk(self.schedule(), self.recurrence, packed, targets, is_kept)
-        after, losses = walk.run(state), walk.losses
+        after, losses = walk.run(state, carry_len), walk.losses
         loss = None if labels is None else losses.mean(labels.num_items, ids)
         return RecurrentOutput(
             loss=cast("Any", loss),
@@ -162,7 +165,7 @@ class Recurrent(PreTrainedModel):
         state.check_finite()
         return state
 
-    def generate(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def generate(
         self,
         inputs: Tensor | None = None,
         *args: Any,
@@ -272,7 +275,7 @@ def _checked_ids(
         raise DataError(
             f"A recurrence cannot go on from a {type(past_key_values).__name__}. Give `state=`."
         )
-    unknown = sorted(asked - _LOSS_OPTIONS - _SET_BY_THE_RECURRENCE)
+    unknown = sorted(asked - _OWN_OPTIONS - _SET_BY_THE_RECURRENCE)
     if unknown:
         raise DataError(
             f"A recurrence cannot do what these options ask for: {', '.join(unknown)}. Leave them "

@@ -179,7 +179,7 @@ def _describe(model: Recurrent, tokenizer: object | None) -> dict[str, Any]:
     mechanism = model.memory.mechanisms[0]
     return {
         "memory": MEMORIES.name_of(type(mechanism)),
-        "memory_options": mechanism.config.to_dict(),
+        "memory_options": model.memory.config.to_dict(),
         "backbone": model.config.model_type,
         "fingerprints": {k: v for k, v in fingerprints.items() if k not in _UNUSED},
         "tokenizer": tokenizer_hash(tokenizer),

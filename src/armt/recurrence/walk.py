@@ -40,18 +40,42 @@ class Walk:
         self.losses = LossSum()
         self._kept: list[tuple[Segment, Int[Tensor, " N"], Float[Tensor, "B N V"]]] = []
 
-    def run(self, state: RecurrentState) -> RecurrentState:
-        """Goes over all segments; returns the state after them."""
+    def run(self, state: RecurrentState, carry_len: int | None = None) -> RecurrentState:
+        """Goes over all segments and returns the state after them.
+
+        Args:
+            state: what was read before.
+            carry_len: tokens after which the state is returned instead; whole segments.
+
+        Raises:
+            DataError: the text has no place where this state could be taken.
+        """
         segment_len = self.recurrence.segment_len
+        carried = None if carry_len is None else self._carried_text(carry_len)
         num_segments = -(-int(self.packed.lengths.max()) // segment_len)
-        current = state
+        current, layers = state, state.layers
         for segment in self.packed.segments(segment_len):
             if self.is_kept is None and not segment.is_whole:
                 continue
             if self.recurrence.is_cut_before(segment.start // segment_len, num_segments):
                 current = current.detach()
             current = self._visit(segment, current)
-        return RecurrentState(layers=current.layers, **self.packed.remainder(state, segment_len))
+            if carry_len is None or segment.stop <= carry_len:
+                layers = current.layers
+        text = self.packed if carried is None else carried
+        return RecurrentState(layers=layers, **text.remainder(state, segment_len))
+
+    def _carried_text(self, carry_len: int) -> PackedText:
+        """Returns the first tokens of the text, which must be whole segments of every row."""
+        packed, segment_len = self.packed, self.recurrence.segment_len
+        is_there = packed.source is None and carry_len <= packed.ids.shape[1]
+        if not is_there or carry_len % segment_len:
+            raise DataError(
+                f"`carry_len` must be whole segments of {segment_len} tokens of a text without "
+                f"padding, from a state without pending tokens. Got {carry_len}."
+            )
+        lengths = torch.full_like(packed.lengths, carry_len)
+        return PackedText(packed.ids[:, :carry_len], lengths, None)
 
     def _visit(self, segment: Segment, state: RecurrentState) -> RecurrentState:
         ids, layers = self.packed.ids[:, segment.start : segment.stop], state.layers

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from tokenizers import Tokenizer
 
 from armt.core.config import Config
@@ -83,6 +84,8 @@ def save_boxed(folder: str | os.PathLike[str], boxed: BoxedModel) -> None:
 def load_boxed(folder: str | os.PathLike[str]) -> BoxedModel:
     """Returns the model in `folder`, ready to read; it runs on the CPU until it is moved.
 
+    Weights are computed with in single precision, whatever they are kept in: processors without
+    half-precision units are some ten times slower in it.
     Nothing is downloaded and no code of the folder is run. A folder without a form is read as plain
     text.
 
@@ -97,7 +100,7 @@ def load_boxed(folder: str | os.PathLike[str]) -> BoxedModel:
                 "`armt train` wrote a model to."
             )
     try:
-        model: object = load_recurrent(path, local_files_only=True)
+        model: object = load_recurrent(path, local_files_only=True, dtype=torch.float32)
         encoder = TokenizerEncoder(Tokenizer.from_file(str(path / TOKENIZER_NAME)))
         form = _load_form(path / FORM_NAME)
     except ArmtError:

@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +19,7 @@ from armt.recurrence.model import Recurrent
 from armt.training.optim import MasterAdamW
 
 _MANIFEST = "manifest.json"
+_FILES = ("model", "optimizer", "random", "carried")
 _NUM_KEPT = 2
 
 
@@ -59,8 +61,10 @@ def save_checkpoint(
             digests[name] = _digest(path)
     manifest = {"progress": asdict(progress), "digests": digests}
     write_text(target / _MANIFEST, json.dumps(manifest, indent=2))
-    for old in _checkpoints(folder)[_NUM_KEPT:]:
-        shutil.rmtree(old)
+    # One of a later step is there only if it is damaged; it must not push out the good ones.
+    older = [path for path in _checkpoints(folder) if path.name < target.name]
+    for path in older[_NUM_KEPT - 1 :]:
+        shutil.rmtree(path)
     return target
 
 
@@ -69,14 +73,12 @@ def load_newest(
 ) -> tuple[Progress, tuple[State, ...] | None] | None:
     """Loads the newest whole checkpoint into model and optimiser; nothing if there is none."""
     for path in _checkpoints(folder):
-        files = _read_valid(path)
-        if files is None:
-            continue
-        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
-        _ = model.load_state_dict(files["model"], strict=False)
-        optimizer.load_tensors(files["optimizer"])
-        torch.set_rng_state(files["random"]["cpu"])
-        return Progress(**manifest["progress"]), _carried_states(model, files["carried"])
+        found = _read_valid(path)
+        if found is not None:
+            _ = model.load_state_dict(found.files["model"], strict=False)
+            optimizer.load_tensors(found.files["optimizer"])
+            torch.set_rng_state(found.files["random"]["cpu"])
+            return found.progress, _carried_states(model, found.files["carried"])
     return None
 
 
@@ -85,19 +87,25 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("step-*"), reverse=True)
 
 
-def _read_valid(path: Path) -> dict[str, dict[str, Tensor]] | None:
+class _Checkpoint(NamedTuple):
+    """What a whole checkpoint holds."""
+
+    progress: Progress
+    files: dict[str, dict[str, Tensor]]
+
+
+def _read_valid(path: Path) -> _Checkpoint | None:
     """Reads all files of a checkpoint, or nothing if one of them is missing or damaged."""
     try:
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
-        files: dict[str, dict[str, Tensor]] = {}
-        for name, digest in manifest["digests"].items():
-            file = path / f"{name}.safetensors"
-            if _digest(file) != digest:
-                return None
-            files[name] = load_file(file)
-    except (OSError, ValueError, KeyError, SafetensorError):
+        progress = Progress(**manifest["progress"])
+        digests = {name: manifest["digests"][name] for name in _FILES}
+        files = {name: path / f"{name}.safetensors" for name in _FILES}
+        if any(_digest(files[name]) != digests[name] for name in _FILES):
+            return None
+        return _Checkpoint(progress, {name: load_file(files[name]) for name in _FILES})
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
-    return files
 
 
 def _owned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ copied in, the graph replayed, and what it computed copied out.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -88,9 +88,8 @@ class GraphedStepper:
         return _Graph(graph, fixed, carried, result)
 
     def _run(self, batch: Batch, carried: tuple[State, ...]) -> StepResult:
-        for parameter in self._parameters:
-            if parameter.grad is not None:
-                _ = parameter.grad.zero_()
+        gradients = [parameter.grad for parameter in self._parameters]
+        cast("Any", torch)._foreach_zero_([each for each in gradients if each is not None])
         start = self._eager.start_states(batch.resets, carried, len(batch.input_ids))
         return self._eager.run(batch, start)
 

@@ -75,6 +75,7 @@ class EagerStepper:
             label_start=batch.label_start,
             state=empty,
             logits_to_keep=1,
+            carry_len=batch.carry_len or None,
         )
         assert output.loss is not None, "a batch with labels has a loss"
         assert output.state is not None, "a recurrent model returns its state"

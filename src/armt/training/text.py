@@ -30,7 +30,9 @@ def background_books(names: tuple[str, ...]) -> Iterator[Book]:
         DataError: no background is named, or one holds no text.
     """
     if not names:
-        raise DataError("No background is named. Give folders of .txt files or 'prose'.")
+        raise DataError(
+            "No background is named. Give folders of .txt files, data sets, or 'prose'."
+        )
     for name in names:
         if name == PROSE:
             books = embedded_books()

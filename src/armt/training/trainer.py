@@ -145,7 +145,9 @@ class Trainer:
             self.optimizer.set_learning_rate(learning_rate_at(stage, step))
             result = stepper(batch, self.carried)
             norm = self._descend()
-            self.carried = result.carried
+            # A state that is not finite would spoil all steps after it: its text is left out too.
+            if not self.progress.num_skipped_in_row:
+                self.carried = result.carried
             self._count(result, batch.input_ids.numel())
             self._after_step(number, norm)
 
@@ -187,8 +189,9 @@ class Trainer:
         if step % config.log_every == 0 or step == config.num_steps:
             self._report(number, norm)
         if step % config.save_every == 0 and step < config.num_steps:
+            before = time.monotonic()
             self._save()
-            self._tally.started = time.monotonic()
+            self._tally.started += time.monotonic() - before
 
     def _report(self, number: int, norm: Tensor) -> None:
         tally = self._tally

@@ -1,0 +1,121 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from armt.core.errors import StateError, StorageError
+from armt.training import checkpoint
+from armt.training.checkpoint import Progress, load_newest, save_checkpoint
+from training.runs import carried_run, carried_trainer
+
+FILES = ("model", "optimizer", "random", "carried")
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory) -> Path:
+    """The folder of a run with checkpoints after steps 3 and 6."""
+    folder = tmp_path_factory.mktemp("run")
+    _ = carried_trainer(carried_run(), folder).train()
+    return folder
+
+
+@pytest.fixture
+def folder(run_folder, tmp_path) -> Path:
+    return shutil.copytree(run_folder, tmp_path / "copy")
+
+
+def steps_in(folder: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("checkpoints/*"))
+
+
+def newest(folder: Path) -> Path:
+    return folder / "checkpoints" / "step-00000006"
+
+
+def step_resumed(folder: Path) -> int:
+    return carried_trainer(carried_run(), folder).progress.step
+
+
+def test_the_newest_one_is_taken(folder):
+    assert steps_in(folder) == [3, 6]
+    assert step_resumed(folder) == 6
+
+
+@pytest.mark.parametrize("name", [f"{name}.safetensors" for name in FILES] + ["manifest.json"])
+def test_without_one_of_its_files_it_does_not_count(folder, name):
+    (newest(folder) / name).unlink()
+    assert step_resumed(folder) == 3
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_with_a_flipped_byte_it_does_not_count(folder, name):
+    path = newest(folder) / f"{name}.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    _ = path.write_bytes(content)
+    assert step_resumed(folder) == 3
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]"])
+def test_with_a_broken_manifest_it_does_not_count(folder, text):
+    _ = (newest(folder) / "manifest.json").write_text(text)
+    assert step_resumed(folder) == 3
+
+
+def test_an_empty_folder_does_not_count(folder):
+    for path in newest(folder).iterdir():
+        path.unlink()
+    assert step_resumed(folder) == 3
+
+
+def test_without_a_whole_one_the_run_begins_anew(folder):
+    for path in folder.glob("checkpoints/*/manifest.json"):
+        path.unlink()
+    assert step_resumed(folder) == 0
+
+
+def test_damaged_ones_do_not_push_out_good_ones(folder):
+    for path in folder.glob("checkpoints/*/manifest.json"):
+        path.unlink()
+    trainer = carried_trainer(carried_run(), folder)
+    for step in (1, 2):
+        trainer.progress.step = step
+        made = save_checkpoint(folder, trainer.recurrent, trainer.optimizer, trainer.progress, None)
+        assert (made / "manifest.json").exists()
+    assert step_resumed(folder) == 2
+
+
+def test_two_are_kept(folder):
+    trainer = carried_trainer(carried_run(), folder)
+    for step in (7, 8, 9):
+        _ = save_checkpoint(folder, trainer.recurrent, trainer.optimizer, Progress(step=step), None)
+    assert steps_in(folder) == [8, 9]
+    found = load_newest(folder, trainer.recurrent, trainer.optimizer)
+    assert found == (Progress(step=9), None)
+
+
+def test_a_save_that_breaks_off_leaves_the_one_before(folder, monkeypatch):
+    trainer = carried_trainer(carried_run(), folder)
+    calls = []
+
+    def save_file(tensors, path):
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        checkpoint_save(tensors, path)
+
+    checkpoint_save = checkpoint.save_file
+    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    with pytest.raises(StorageError, match="No space left"):
+        _ = save_checkpoint(folder, trainer.recurrent, trainer.optimizer, Progress(step=9), None)
+    assert steps_in(folder) == [3, 6, 9]
+    assert step_resumed(folder) == 6
+
+
+def test_states_of_another_shape_are_told(folder):
+    trainer = carried_trainer(carried_run(), folder)
+    wide = tuple(layer.map(lambda x: torch.cat([x, x], -1)) for layer in trainer.carried)
+    _ = save_checkpoint(folder, trainer.recurrent, trainer.optimizer, Progress(step=9), wide)
+    with pytest.raises(StateError, match="another shape"):
+        _ = step_resumed(folder)

@@ -1,0 +1,92 @@
+"""One CUDA graph computes what the operations one by one compute."""
+
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+
+from armt.tasks.contract import Batch, TokenizerEncoder
+from armt.training.graphed import GraphedStepper
+from armt.training.run import build_model
+from armt.training.step import EagerStepper
+from tiny_boxed import tiny_tokenizer
+from training.runs import carried_run, fact_stream, retrieval_run
+
+pytestmark = pytest.mark.gpu
+
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+NUM_STEPS = 4
+
+
+@pytest.fixture(autouse=True)
+def exact_matrices(monkeypatch):
+    """Keeps matrix products in single precision."""
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+
+
+def batches_of(kind: str) -> tuple[torch.nn.Module, list[Batch]]:
+    """A model on the GPU and a few batches; those of facts are carried on."""
+    if kind == "retrieval":
+        run = retrieval_run()
+        stream = run.stages[0].stream.build().stream(8, seed=0)
+        model = build_model(run, None)
+    else:
+        run = carried_run()
+        encoder = TokenizerEncoder(tiny_tokenizer())
+        stream = fact_stream(run, encoder)
+        model = build_model(run, encoder)
+    with torch.no_grad():
+        for parameter in model.memory.parameters():
+            _ = parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.cuda().train(), list(islice(stream.batches(), NUM_STEPS))
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    found = {name: value.grad.clone() for name, value in model.named_parameters()}
+    for parameter in model.parameters():
+        _ = parameter.grad.zero_()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["retrieval", "carried"])
+@pytest.mark.parametrize("write_penalty", [0.0, 0.3])
+def test_gradients_and_states_are_those_of_the_eager_step(kind, write_penalty):
+    model, batches = batches_of(kind)
+    eager = EagerStepper(model, model, write_penalty)
+    graphed = GraphedStepper(eager)
+    carried = {"eager": None, "graphed": None}
+    for batch in batches:
+        expected = eager(batch, carried["eager"])
+        wanted = gradients(model)
+        found = graphed(batch, carried["graphed"])
+        for name, gradient in gradients(model).items():
+            torch.testing.assert_close(gradient, wanted[name], **CLOSE, msg=name)
+        assert any(gradient.abs().sum() > 0 for gradient in wanted.values())
+        torch.testing.assert_close(found.loss, expected.loss, **CLOSE)
+        assert int(found.num_labels) == int(expected.num_labels) > 0
+        carried = {"eager": expected.carried, "graphed": found.carried}
+        assert (found.carried is None) == (kind == "retrieval")
+        for left, right in zip(found.carried or (), expected.carried or (), strict=True):
+            torch.testing.assert_close(left.association, right.association, **CLOSE)
+
+
+def test_what_it_hands_out_stays_when_it_runs_again():
+    model, batches = batches_of("carried")
+    graphed = GraphedStepper(EagerStepper(model, model, 0.0))
+    first = graphed(batches[0], None)
+    loss, states = first.loss.clone(), [s.map(torch.clone) for s in first.carried]
+    _ = graphed(batches[1], first.carried)
+    assert torch.equal(first.loss, loss)
+    for state, kept in zip(first.carried, states, strict=True):
+        assert torch.equal(state.association, kept.association)
+
+
+def test_each_shape_has_its_own_graph():
+    model, batches = batches_of("retrieval")
+    eager = EagerStepper(model, model, 0.0)
+    graphed = GraphedStepper(eager)
+    fewer = replace(batches[1], input_ids=batches[1].input_ids[:3], labels=batches[1].labels[:3])
+    for batch in (batches[0], fewer, batches[0]):
+        expected = float(eager(batch, None).loss)
+        assert float(graphed(batch, None).loss) == pytest.approx(expected, rel=1e-4)

@@ -1,0 +1,230 @@
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from armt.core.errors import ArmtError, ConfigError
+from armt.tasks.contract import Batch, TrainingStream
+from armt.training.step import EagerStepper
+from armt.training.trainer import Trainer
+from training.runs import (
+    TASK,
+    Reports,
+    carried_run,
+    carried_trainer,
+    retrieval_run,
+    retrieval_trainer,
+)
+
+RUNS = {
+    "retrieval": (retrieval_run, retrieval_trainer),
+    "carried": (carried_run, carried_trainer),
+}
+
+
+class StopsAt(Reports):
+    """Breaks a run off while it reports a step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def on_report(self, report) -> None:
+        super().on_report(report)
+        if report.step == self.step:
+            raise KeyboardInterrupt
+
+
+def everything(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """All that a run has come to, by name."""
+    found = {f"weight.{name}": value for name, value in trainer.recurrent.state_dict().items()}
+    found |= {f"optimizer.{name}": value for name, value in trainer.optimizer.tensors().items()}
+    for number, layer in enumerate(trainer.carried or ()):
+        found |= {f"carried.{number}.{name}": value for name, value in layer.tensors().items()}
+    return {name: value.detach().clone() for name, value in found.items()}
+
+
+def test_the_loss_falls(tmp_path):
+    stage = replace(retrieval_run(4).stages[0], num_steps=40, batch_size=32)
+    run, told = retrieval_run(stages=(stage,), log_every=5, save_every=100), Reports()
+    trainer = retrieval_trainer(run, tmp_path, told)
+    assert trainer.train() is trainer.recurrent
+    assert [report.step for report in told.reports] == [*range(5, 45, 5)]
+    first, last = told.reports[0], told.reports[-1]
+    assert first.loss > 3.5  # near that of 128 tokens, all alike
+    assert last.loss < 2.0
+    assert first.accuracy < last.accuracy > 0.5
+    assert told.num_ends == 1
+    assert not trainer.recurrent.training
+
+
+def test_a_report_says_how_far_the_run_is(tmp_path):
+    told = Reports()
+    _ = retrieval_trainer(retrieval_run(6), tmp_path, told).train()
+    assert [report.stage for report in told.reports] == [0, 0, 0, 0, 1, 1]
+    assert [report.learning_rate for report in told.reports] == [1e-2] * 4 + [5e-3] * 2
+    assert [report.num_tokens for report in told.reports] == [
+        step * 8 * TASK.sequence_len for step in range(1, 7)
+    ]
+    assert all(report.num_steps == 6 and report.num_skipped == 0 for report in told.reports)
+    assert all(report.tokens_per_s > 0 and report.gradient_norm > 0 for report in told.reports)
+    seconds = [report.seconds for report in told.reports]
+    assert seconds == sorted(set(seconds))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_resumed_run_is_bit_equal(kind, precision, tmp_path):
+    make_run, make_trainer = RUNS[kind]
+    run = make_run(precision=precision)
+    whole = make_trainer(run, tmp_path / "whole")
+    _ = whole.train()
+    broken = make_trainer(run, tmp_path / "broken", StopsAt(5))
+    with pytest.raises(KeyboardInterrupt):
+        _ = broken.train()
+    told = Reports()
+    resumed = make_trainer(run, tmp_path / "broken", told)
+    assert resumed.progress.step == 3
+    assert (resumed.carried is not None) == (kind == "carried")
+    _ = resumed.train()
+    assert [report.step for report in told.reports] == [4, 5, 6]
+    found, expected = everything(resumed), everything(whole)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    assert resumed.progress.num_tokens == whole.progress.num_tokens
+
+
+def test_what_is_carried_matters_for_a_resumed_run(tmp_path):
+    run = carried_run()
+    with pytest.raises(KeyboardInterrupt):
+        _ = carried_trainer(run, tmp_path, StopsAt(4)).train()
+    resumed, forgetful = (carried_trainer(run, tmp_path) for _ in range(2))
+    assert all(layer.association.abs().sum() > 0 for layer in resumed.carried)
+    forgetful.carried = None
+    for trainer in (resumed, forgetful):
+        _ = trainer.train()
+    found = [everything(trainer) for trainer in (resumed, forgetful)]
+    assert any(not torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_half_precision_weights_follow_single_precision_ones(tmp_path):
+    trainer = carried_trainer(carried_run(precision="bfloat16"), tmp_path)
+    _ = trainer.train()
+    for parameter, master in zip(
+        trainer.optimizer.parameters, trainer.optimizer.masters, strict=True
+    ):
+        assert (parameter.dtype, master.dtype) == (torch.bfloat16, torch.float32)
+        assert torch.equal(parameter, master.bfloat16())
+        assert not torch.equal(parameter.float(), master)
+    assert all(layer.association.dtype == torch.float32 for layer in trainer.carried)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first = retrieval_trainer(retrieval_run(), tmp_path)
+    _ = first.train()
+    told = Reports()
+    again = retrieval_trainer(retrieval_run(), tmp_path, told)
+    _ = again.train()
+    assert (told.reports, told.num_ends) == ([], 1)
+    for name, value in everything(first).items():
+        assert torch.equal(everything(again)[name], value)
+
+
+@dataclass
+class Spoiled:
+    """A stream whose loss is NaN at some steps."""
+
+    inner: TrainingStream
+    steps: tuple[int, ...]
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        for step, batch in enumerate(self.inner.batches(start), start):
+            weights = torch.ones(batch.input_ids.shape)
+            weights = weights.fill_(math.nan) if step in self.steps else weights
+            yield replace(batch, label_weights=weights)
+
+
+def spoiled_trainer(folder, steps, **changes) -> tuple[Trainer, Reports]:
+    told = Reports()
+    trainer = retrieval_trainer(retrieval_run(4, **changes), folder, told)
+    trainer.streams = [Spoiled(trainer.streams[0], steps)]
+    return trainer, told
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path):
+    trainer, told = spoiled_trainer(tmp_path, (1, 2), max_skipped=2)
+    weights = []
+    trainer.optimizer.zero_grad = lambda zero=trainer.optimizer.zero_grad: (
+        weights.append(everything(trainer)),
+        zero(),
+    )
+    _ = trainer.train()
+    assert [report.num_skipped for report in told.reports] == [0, 1, 2, 2]
+    assert [math.isnan(report.loss) for report in told.reports] == [False, True, True, False]
+    assert trainer.progress.num_skipped_in_row == 0
+    names = list(weights[0])
+    assert all(torch.equal(weights[0][name], weights[2][name]) for name in names)
+    assert any(not torch.equal(weights[2][name], weights[3][name]) for name in names)
+    assert all(torch.isfinite(value).all() for value in weights[3].values())
+
+
+def test_too_many_of_them_in_a_row_end_the_run(tmp_path):
+    trainer, told = spoiled_trainer(tmp_path, (0, 2, 3), max_skipped=1)
+    with pytest.raises(ArmtError, match=r"2 steps in a row .* \(step 3\)\. Lower the learning"):
+        _ = trainer.train()
+    assert [report.num_skipped for report in told.reports] == [0 + 1, 1, 2]
+
+
+def test_a_state_that_is_not_finite_is_not_carried_on(tmp_path, monkeypatch):
+    run, call, num_calls = carried_run(), EagerStepper.__call__, []
+
+    def spoil(self, batch, carried):
+        result = call(self, batch, carried)
+        num_calls.append(carried)
+        if len(num_calls) == 3:
+            next(self.model.parameters()).grad.fill_(math.nan)
+            return result._replace(
+                carried=tuple(layer.map(lambda x: x * math.nan) for layer in result.carried)
+            )
+        return result
+
+    monkeypatch.setattr(EagerStepper, "__call__", spoil)
+    trainer = carried_trainer(run, tmp_path)
+    _ = trainer.train()
+    assert trainer.progress.num_skipped == 1
+    assert num_calls[3] is num_calls[2]
+    assert all(torch.isfinite(value).all() for value in everything(trainer).values())
+
+
+def test_a_new_stage_begins_with_an_empty_memory(tmp_path):
+    run = carried_run()
+    stage = replace(run.stages[0], num_steps=2)
+    trainer = carried_trainer(replace(run, stages=(stage, stage)), tmp_path)
+    trainer.streams = trainer.streams * 2
+    starts = []
+    make = trainer._stepper
+    trainer._stepper = lambda stage: starts.append(trainer.carried) or make(stage)
+    _ = trainer.train()
+    assert starts == [None, None]
+    assert trainer.carried is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [("seed", 1), ("stages.1.num_steps", 7), ("memory.d_mem", 4)]
+)
+def test_a_folder_of_another_run_is_refused(path, value, tmp_path):
+    run = retrieval_run()
+    _ = retrieval_trainer(run, tmp_path)
+    kept = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(ConfigError, match=rf"other options \({path}\)"):
+        _ = retrieval_trainer(run.replaced(path, value), tmp_path)
+    assert (tmp_path / "config.json").read_bytes() == kept
+    _ = retrieval_trainer(run, tmp_path)
+
+
+def test_a_stage_of_facts_needs_texts(tmp_path):
+    with pytest.raises(ConfigError, match="needs `text`"):
+        _ = retrieval_trainer(carried_run(text=None), tmp_path)
