@@ -30,6 +30,7 @@ INPUTS := pyproject.toml constraints-cpu.txt
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
+demo: export OMP_WAIT_POLICY ?= PASSIVE
 demo: $(INSTALLED) ## read a long text with a boxed model and answer questions about it
 	@$(BIN)/armt demo
 

@@ -3,8 +3,8 @@
     python benchmarks/false_writes.py --books FOLDER --results benchmarks/results/NAME.jsonl
 
 Each segment is ordinary prose with one sentence of a kind put in at a random gap: none, one that
-names a person of the bAbI world, a place, both, or a fact. A segment is written if the memory, empty
-before it, is not empty after it; gates that reach zero make the difference exact.
+names a person of the bAbI world, a place, both, or a fact. A segment is written if the memory,
+empty before it, is not empty after it; gates that reach zero make the difference exact.
 """
 
 import argparse

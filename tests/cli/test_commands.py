@@ -77,11 +77,18 @@ def test_a_folder_of_another_run_is_not_touched(refused, run, one_step, tmp_path
     assert "holds a run with other options (seed)" in message
 
 
-def test_an_evaluation_writes_tables_and_is_resumed(run, model, tmp_path):
-    out, books = tmp_path / "results", tmp_path / "books"
-    books.mkdir()
+@pytest.fixture
+def books(tmp_path):
+    """A folder with one short book, which is kept for testing."""
+    folder = tmp_path / "books"
+    folder.mkdir()
     name = next(str(number) for number in range(99) if is_test_book(str(number)))
-    _ = (books / f"{name}.txt").write_text(PROSE * 3)
+    _ = (folder / f"{name}.txt").write_text(PROSE * 3)
+    return folder
+
+
+def test_an_evaluation_writes_tables_and_is_resumed(run, model, books, tmp_path):
+    out = tmp_path / "results"
     args = ("evaluate", "--out", out, "--model", model, "--lengths", "0k,300", "--num-samples", "2")
     result = run(*args, "--background", books)
     assert result.exit_code == 0, result.stderr
@@ -100,11 +107,13 @@ def test_an_evaluation_writes_tables_and_is_resumed(run, model, tmp_path):
     assert (out / "records.jsonl").read_bytes() == records
 
 
-def test_evaluation_mistakes_are_told(refused, model, tmp_path):
+def test_evaluation_mistakes_are_told(refused, model, books, tmp_path):
     args = ("evaluate", "--out", tmp_path / "out", "--model", model)
     assert "A length is a number" in refused(*args, "--lengths", "long")
     assert "num_samples" in refused(*args, "--num-samples", "0")
-    assert "No generator for the task 'qa99'" in refused(*args, "--task", "qa99")
+    assert "No generator for the task 'qa99'" in refused(
+        *args, "--task", "qa99", "--background", books
+    )
     (tmp_path / "empty").mkdir()
     assert "No .txt file" in refused(*args, "--background", tmp_path / "empty")
 

@@ -23,7 +23,7 @@ def few_books(monkeypatch):
 
 
 def one_step_of_smoke():
-    """The smoke recipe with one step."""
+    """The smoke recipe with one step, of its first stage."""
     run = smoke()
     first = replace(run.stages[0], num_steps=1, batch_size=4)
     return replace(run, stages=(first,), log_every=1)
@@ -36,7 +36,7 @@ def small_demo(monkeypatch, model, tmp_path):
     box.mkdir()
     (box / folders.BOXED_NAME).symlink_to(model)
     monkeypatch.setattr(folders, "BOXED_FOLDER", box)
-    monkeypatch.setattr(module, "NUM_TOKENS", 1500)
+    monkeypatch.setattr(module, "NUM_TOKENS", 700)
     monkeypatch.setattr(module, "LENGTHS", (0, 400))
     monkeypatch.setattr(module, "NUM_SAMPLES", 2)
     _ = RECIPES["smoke"]
@@ -47,8 +47,9 @@ def small_demo(monkeypatch, model, tmp_path):
 def test_the_demo_runs_through_and_tells_wrong_answers(run, small_demo, tmp_path):
     result = run("demo", "--out", tmp_path / "out")
     assert result.exit_code == 1, result.output
-    assert "2 pairs (as trained): exact match" in result.stdout
-    assert "8 pairs (4 times as many): exact match" in result.stdout
+    num_pairs = smoke().stages[0].stream.num_pairs
+    assert f"{num_pairs} pairs (as trained): exact match" in result.stdout
+    assert f"{4 * num_pairs} pairs (4 times as many): exact match" in result.stdout
     for person in PEOPLE:
         assert f"Where is {person}?" in result.stdout
     assert "4 answers were wrong." in result.stdout

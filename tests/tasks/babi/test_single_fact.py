@@ -1,10 +1,16 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from armt.tasks.babi.format import format_stories, parse_stories, read_stories
 from armt.tasks.babi.single_fact import draw_single_fact_story
 from tasks.rule_reader import latest_place
+
+
+@pytest.fixture(scope="module")
+def many_stories():
+    return draw_stories(3000)
 
 
 def draw_stories(count):
@@ -50,8 +56,8 @@ def test_shape_of_a_story():
         assert all(line.text.endswith("? ") == line.is_question for line in story.lines)
 
 
-def test_answers_follow_from_the_text():
-    check_answers(draw_stories(2000))
+def test_answers_follow_from_the_text(many_stories):
+    check_answers(many_stories[:2000])
 
 
 def test_stories_survive_the_file_format():
@@ -70,9 +76,9 @@ def test_the_rules_answer_the_real_questions(shared_data):
     check_answers(stories)
 
 
-def test_frequencies_are_those_of_the_real_data(shared_data):
+def test_frequencies_are_those_of_the_real_data(shared_data, many_stories):
     real = read_stories(shared_data / "babi" / "en" / "qa1_single-supporting-fact_train.txt")
-    pairs = zip(histograms(draw_stories(3000)), histograms(real), strict=True)
+    pairs = zip(histograms(many_stories), histograms(real), strict=True)
     for own_counts, real_counts in pairs:
         distance, degrees = chi_square(own_counts, real_counts)
         assert distance < degrees + 3.5 * (2 * degrees) ** 0.5, (own_counts, real_counts)
