@@ -24,6 +24,7 @@ def test_the_list_of_tested_families_is_the_one_tested():
     assert set(FAMILIES) == TESTED_FAMILIES
 
 
+@torch.no_grad()
 def test_no_memory_equals_the_backbone_on_each_segment_bit_for_bit(family):
     ids = random_ids(2, 3 * SEGMENT_LEN)
     expected = isolated_logits(backbone(family), ids)
@@ -31,6 +32,7 @@ def test_no_memory_equals_the_backbone_on_each_segment_bit_for_bit(family):
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
+@torch.no_grad()
 def test_a_fresh_memory_equals_the_backbone_on_each_segment(family):
     ids = random_ids(2, 3 * SEGMENT_LEN)
     base = backbone(family)
@@ -50,6 +52,7 @@ def test_a_fresh_memory_equals_the_backbone_on_each_segment(family):
     torch.testing.assert_close(found, isolated_logits(base, ids), rtol=1e-12, atol=1e-13)
 
 
+@torch.no_grad()
 def test_a_memory_that_was_trained_matters_and_sees_no_future(family):
     model, ids = recurrent(MEMORY, family), random_ids(1, 3 * SEGMENT_LEN + 2)
     logits = model(ids).logits
@@ -65,6 +68,7 @@ def test_a_memory_that_was_trained_matters_and_sees_no_future(family):
         assert moved[place] > 0
 
 
+@torch.no_grad()
 def test_names_stay_and_weights_are_saved_and_loaded(family):
     base_keys = list(backbone(family).state_dict())
     model = recurrent(MEMORY, family)
@@ -104,6 +108,7 @@ def test_checkpointing_changes_no_gradient(family):
         torch.testing.assert_close(checkpointed[name], gradient, **TOLERANCE)
 
 
+@torch.no_grad()
 def test_generation_equals_step_by_step(family):
     model, prompt = recurrent(MEMORY, family), random_ids(1, SEGMENT_LEN - 1)
     found = model.generate(

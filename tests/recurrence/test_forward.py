@@ -110,6 +110,7 @@ def test_with_labels_only_the_last_segments_logits_are_kept(model):
 @pytest.mark.parametrize("has_labels", [False, True])
 @pytest.mark.parametrize("num_kept", [0, 1, 3, 7, NUM_TOKENS, 99])
 @pytest.mark.parametrize("num_read", [0, 3])
+@torch.no_grad()
 def test_logits_are_kept_as_asked(model, num_kept, num_read, has_labels):
     ids, state = random_ids(2, NUM_TOKENS), model.read(random_ids(2, num_read), model.init_state(2))
     labels = some_labels(ids) if has_labels else None
@@ -121,6 +122,7 @@ def test_logits_are_kept_as_asked(model, num_kept, num_read, has_labels):
 @pytest.mark.parametrize("num_kept", [0, 1, 3, 9])
 @pytest.mark.parametrize("lengths", [[9, 3, 4], [6, 6, 6], [1, 0, 9]])
 @pytest.mark.parametrize("side", ["left", "right", "either"])
+@torch.no_grad()
 def test_kept_logits_stand_at_the_callers_columns(model, num_kept, lengths, side):
     width = 9
     mask = torch.zeros(3, width, dtype=torch.long)

@@ -38,6 +38,7 @@ def armt():
     return recurrent(MEMORIES["armt"])
 
 
+@torch.no_grad()
 def step_by_step(model, prompt, num_tokens, state=None):
     """Greedy continuation that runs the whole text anew for each token."""
     ids, logits = prompt, []
@@ -100,6 +101,7 @@ def test_generation_goes_on_from_the_state_it_returned(model):
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
+@torch.no_grad()
 def test_ragged_rows_equal_rows_alone(model, side):
     lengths, width = [3, 9, SEGMENT_LEN, 1], 9
     rows = [random_ids(1, length, seed=20 + length) for length in lengths]

@@ -60,7 +60,7 @@ def _hold_long() -> StageConfig:
         batch_size=32,
         segment_len=SEGMENT_LEN,
         carry_len=4 * SEGMENT_LEN,
-        tail_len=(16, 480),
+        tail_len=(16, 448),
         num_questions=4,
         gap_len=(64, 1 << 16),
         epoch_steps=256,
