@@ -1,4 +1,4 @@
-"""A laptop's two minutes: a small ARMT learns to overwrite and recall pairs."""
+"""For a laptop: a small ARMT learns to overwrite and recall pairs."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from armt.training.config import RunConfig, StageConfig
 
 @RECIPES.register("smoke", paper="arXiv:2407.04841")
 def smoke() -> RunConfig:
-    """ARMT on associative retrieval, small enough to learn on a laptop in two minutes.
+    """ARMT on associative retrieval, small enough to learn on a laptop in minutes.
 
     The rewrite form of the task: 16 keys, each pair a segment of its own, the last value of a key
     counts. One pair first, until its value comes back; three, until a key finds its own; eight.

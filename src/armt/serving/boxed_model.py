@@ -85,7 +85,7 @@ def load_boxed(folder: str | os.PathLike[str]) -> BoxedModel:
     """Returns the model in `folder`, ready to read; it runs on the CPU until it is moved.
 
     Weights are computed with in single precision, whatever they are kept in: processors without
-    half-precision units are some ten times slower in it.
+    half-precision units are far slower in it.
     Nothing is downloaded and no code of the folder is run. A folder without a form is read as plain
     text.
 
