@@ -1,6 +1,6 @@
 """Tiny random decoders and memories that matter, for tests that look at numbers."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -70,10 +70,11 @@ def recurrent(
     family: str = "llama",
     segment_len: int = SEGMENT_LEN,
     bptt_depth: int | None = None,
+    schedule: Literal["auto", "sequential", "waves"] = "auto",
     **options: Any,
 ) -> Recurrent:
     """Returns a tiny backbone with a memory whose weights, zero ones too, were made random."""
-    model = attach(backbone(family, **options), memory, segment_len, bptt_depth)
+    model = attach(backbone(family, **options), memory, segment_len, bptt_depth, schedule)
     roughen(model.memory)
     return model
 

@@ -157,6 +157,24 @@ def test_law_6_truncation_changes_no_value(subject):
         assert_same_state(output.state, outputs[0].state)
 
 
+@pytest.mark.parametrize("num_tokens", [SEGMENT_LEN, NUM_TOKENS, 6 * SEGMENT_LEN + 2])
+def test_law_7_waves_are_the_loop_in_another_order(subject, num_tokens):
+    loop, waves = (
+        subject.model(schedule=schedule, num_hidden_layers=3)
+        for schedule in ("sequential", "waves")
+    )
+    ids = random_ids(2, num_tokens)
+    outputs = [model(ids, labels=ids, logits_to_keep=0) for model in (loop, waves)]
+    torch.testing.assert_close(outputs[1].logits, outputs[0].logits, **CLOSE)
+    assert_same_state(outputs[1].state, outputs[0].state, **CLOSE)
+    for output in outputs:
+        output.loss.backward()
+    for (name, found), expected in zip(waves.named_parameters(), loop.parameters(), strict=True):
+        wanted = torch.zeros_like(found) if expected.grad is None else expected.grad
+        gradient = torch.zeros_like(found) if found.grad is None else found.grad
+        assert torch.allclose(gradient, wanted, **CLOSE), name
+
+
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -311,15 +311,16 @@ def test_nothing_read_is_the_fresh_state(model):
 
 
 def test_an_iterator_is_not_held(model):
-    states = []
+    seen = []
 
     def pieces():
         for index in range(5):
-            assert len(states) == index
+            assert len(seen) == index
             yield [5] * SEGMENT_LEN
 
-    _ = model.read(pieces(), on_segment=states.append)
-    assert [int(state.num_tokens) for state in states] == [4, 8, 12, 16, 20]
+    after = model.read(pieces(), on_progress=seen.append)
+    assert [progress.num_tokens for progress in seen] == [4, 8, 12, 16, 20]
+    assert {progress.nbytes for progress in seen} == {after.nbytes}
 
 
 def test_rows_are_read_together(model):

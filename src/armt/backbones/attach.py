@@ -7,7 +7,7 @@ layer still is an instance of its class.
 
 import copy
 import functools
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -29,6 +29,10 @@ class Visit(NamedTuple):
     """Whether the pass ends the segment, so that the memory is written."""
 
 
+Detour = Callable[[Tensor, tuple[Any, ...], dict[str, Any]], Tensor]
+"""Takes a layer's place: its input and further arguments in, its output out."""
+
+
 class Port:
     """Where one layer meets its memory; empty except during a pass."""
 
@@ -37,6 +41,7 @@ class Port:
         self.memory = memory
         self.state: State | None = None
         self.visit = Visit(0, False)
+        self.detour: Detour | None = None
 
     def read(self, hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """Returns the layer's input with the memory's reading."""
@@ -100,6 +105,8 @@ def _with_port(base: type[nn.Module]) -> type[nn.Module]:
 
     def call(self: nn.Module, hidden_states: Tensor, *args: Any, **options: Any) -> Any:
         port = cast("Port", self.__dict__["_port"])
+        if port.detour is not None:
+            return port.detour(hidden_states, args, options)
         inner = super(cast("Any", ported), self).__call__
         if port.state is None:  # the plain model, outside a recurrence
             return inner(hidden_states, *args, **options)

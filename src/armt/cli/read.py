@@ -73,7 +73,7 @@ def read_pieces(
         state = boxed.model.read(
             ids,
             state,
-            on_segment=lambda now: progress.show(int(now.num_tokens[0]) - num_before, now.nbytes),
+            on_progress=lambda now: progress.show(now.num_tokens, now.nbytes),
         )
         num_read = int(state.num_tokens[0]) - num_before
         reading = Reading(state, num_read, progress.growth_nbytes)

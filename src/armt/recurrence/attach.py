@@ -1,7 +1,7 @@
 """`attach`: gives a Hugging Face decoder a memory."""
 
 import functools
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from transformers import PreTrainedModel
 
@@ -15,6 +15,7 @@ from armt.backbones.huggingface import (
 )
 from armt.core.config import MemoryConfig
 from armt.core.errors import BackboneError, ConfigError
+from armt.recurrence.choose_schedule import choose_waves
 from armt.recurrence.config import RecurrenceConfig
 from armt.recurrence.memory_stack import MemoryStack
 from armt.recurrence.model import Recurrent
@@ -25,6 +26,7 @@ def attach(
     memory: MemoryConfig,
     segment_len: int = 512,
     bptt_depth: int | None = None,
+    schedule: Literal["auto", "sequential", "waves"] = "auto",
 ) -> Recurrent:
     """Gives `model` a memory and returns it, changed in place.
 
@@ -36,21 +38,25 @@ def attach(
         memory: the options of a memory, such as `ARMTConfig()`.
         segment_len: text tokens in a segment.
         bptt_depth: segments that a gradient goes back through the memory; none for all.
+        schedule: whether segments run one after the other or in waves; `auto` takes what is faster.
 
     Raises:
         BackboneError: the model cannot carry a memory; the message says why.
-        ConfigError: segment and memory tokens do not fit the model's positions.
+        ConfigError: segment and memory tokens do not fit the model's positions, or the model
+            cannot run in waves though it should.
     """
     anatomy = _checked_anatomy(model)
     stack = MemoryStack(memory, anatomy)
     _check_positions(anatomy, segment_len, stack.num_tokens)
-    recurrence = RecurrenceConfig(segment_len=segment_len, bptt_depth=bptt_depth)
+    recurrence = RecurrenceConfig(segment_len=segment_len, bptt_depth=bptt_depth, schedule=schedule)
     open_ports(anatomy.layers, stack.mechanisms)
     model.__class__ = _recurrent_class(type(model))
     recurrent = cast("Recurrent", model)
     recurrent.memory = stack
     recurrent.recurrence = recurrence
     recurrent.anatomy = anatomy
+    if schedule == "waves":
+        _ = choose_waves(recurrent)
     return recurrent
 
 

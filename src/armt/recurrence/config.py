@@ -1,6 +1,7 @@
 """Options of a recurrence."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from armt.core.config import Config
 from armt.core.errors import ConfigError
@@ -20,8 +21,15 @@ class RecurrenceConfig(Config):
     detached between them: the last segment's loss reaches exactly `bptt_depth` segments back.
     """
 
+    schedule: Literal["auto", "sequential", "waves"] = "auto"
+    """Whether segments run one after the other or in waves; `auto` takes what is faster."""
+
     def __post_init__(self) -> None:
         """Checks the options."""
+        if self.schedule not in ("auto", "sequential", "waves"):
+            raise ConfigError(
+                f"`schedule` must be 'auto', 'sequential' or 'waves'. Got {self.schedule!r}."
+            )
         if self.segment_len < 1:
             raise ConfigError(f"`segment_len` must be at least 1. Got {self.segment_len}.")
         if self.bptt_depth is not None and self.bptt_depth < 0:

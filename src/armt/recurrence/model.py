@@ -1,7 +1,7 @@
 """The assembled model: a Hugging Face decoder that reads texts of any length through a memory."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,11 +12,13 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from armt.backbones.huggingface import Anatomy
 from armt.core.errors import ArmtError, ConfigError, DataError
 from armt.core.shapes import Float, Int, Tensor
+from armt.recurrence.choose_schedule import choose_waves
 from armt.recurrence.config import RecurrenceConfig
 from armt.recurrence.decoding import RecurrentCache, decode
 from armt.recurrence.loss import Labels, make_targets
 from armt.recurrence.memory_stack import MemoryStack
 from armt.recurrence.pieces import Encoder, id_pieces
+from armt.recurrence.reading import OnProgress, read_pieces
 from armt.recurrence.schedule import SequentialSchedule
 from armt.recurrence.segmenter import PackedText, pack
 from armt.recurrence.state import RecurrentState
@@ -118,7 +120,7 @@ class Recurrent(PreTrainedModel):
         num_kept = num_to_keep(packed, width, logits_to_keep, default_len)
         targets = None if labels is None else make_targets(labels, packed)
         is_kept = kept_columns(packed, width, num_kept)
-        walk = Walk(self.schedule(), self.recurrence, packed, targets, is_kept)
+        walk = Walk(self.schedule(), self.recurrence, packed, targets, is_kept, choose_waves(self))
         after, losses = walk.run(state, carry_len), walk.losses
         loss = None if labels is None else losses.mean(labels.num_items, ids)
         return RecurrentOutput(
@@ -136,7 +138,7 @@ class Recurrent(PreTrainedModel):
         state: RecurrentState | None = None,
         *,
         tokenizer: Encoder | None = None,
-        on_segment: Callable[[RecurrentState], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> RecurrentState:
         """Reads a text of any length in constant memory and returns the state after it.
 
@@ -146,7 +148,7 @@ class Recurrent(PreTrainedModel):
                 apart.
             state: what was read before; by default nothing.
             tokenizer: encodes text; not needed for token ids.
-            on_segment: called with the state after each piece of at most one segment.
+            on_progress: called after each piece of at most one segment.
 
         Tokens that do not fill a segment stay pending in the state. An empty text changes nothing.
 
@@ -154,13 +156,7 @@ class Recurrent(PreTrainedModel):
             DataError: text without a tokenizer, or rows that do not fit the state.
             StateError: the memory is no longer finite.
         """
-        schedule = self.schedule()
-        for ids in id_pieces(source, tokenizer):
-            state = state or self.init_state(len(ids))
-            for piece in ids.to(self.device).split(self.recurrence.segment_len, dim=1):
-                state = Walk(schedule, self.recurrence, pack(state, piece)).run(state)
-                if on_segment is not None:
-                    on_segment(state)
+        state = read_pieces(self, id_pieces(source, tokenizer), state, on_progress)
         state = state or self.init_state(1)
         state.check_finite()
         return state

@@ -1,16 +1,23 @@
-"""The sequential schedule: one segment after the other through the model's own forward."""
+"""The two schedules: one segment after the other, or many at once in waves.
 
-from collections.abc import Callable, Sequence
+Both go through the model's own code, and the same cells in another order: they differ in nothing
+but rounding.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import nn
 
 from armt.backbones.attach import Port, Visit, bound
+from armt.backbones.cells import CellStack
+from armt.backbones.layer_calls import enter, leave, merge_calls
 from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
 from armt.recurrence.memory_stack import MemoryStack
+from armt.recurrence.wave import Arrival, Rider, Wave
 
 
 class SegmentResult(NamedTuple):
@@ -52,15 +59,17 @@ class SequentialSchedule:
         segment ends. Text cannot see the memory tokens behind it, so a part that is not written
         needs none.
         """
-        hidden = self.embed(ids)
-        tokens = self.memory.token_embeddings(len(ids), hidden.dtype) if is_whole else None
-        num_tokens = 0
-        if tokens is not None:
-            hidden = torch.cat([hidden, tokens.to(hidden.device)], dim=1)
-            num_tokens = self.memory.num_tokens
-        with bound(self.layers, states, Visit(num_tokens, is_whole)) as ports:
+        hidden = self.whole_segment(ids) if is_whole else self.embed(ids)
+        visit = Visit(self.memory.num_tokens if is_whole else 0, is_whole)
+        with bound(self.layers, states, visit) as ports:
             logits = self._call(hidden, logits_at, cache)
             return SegmentResult(logits, _states(ports))
+
+    def whole_segment(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B U D"]:
+        """Returns the embeddings of a segment's text and of the memory tokens behind it."""
+        hidden = self.embed(ids)
+        tokens = self.memory.token_embeddings(len(ids), hidden.dtype)
+        return hidden if tokens is None else torch.cat([hidden, tokens.to(hidden.device)], dim=1)
 
     def end_segment(
         self, num_rows: int, states: tuple[State, ...], cache: Any
@@ -84,6 +93,56 @@ class SequentialSchedule:
     def _dtype(self) -> torch.dtype:
         assert self.memory.tokens is not None, "asked for a dtype without memory tokens"
         return self.memory.tokens.dtype
+
+
+@final
+class WaveSchedule:
+    """Runs whole segments in waves: every layer at once, each on its own segment."""
+
+    def __init__(
+        self,
+        sequential: SequentialSchedule,
+        states: tuple[State, ...],
+        *,
+        is_checkpointed: bool = False,
+    ) -> None:
+        """Starts from the layers' states; see `Wave`."""
+        self._parts = sequential
+        self._start = states
+        self._is_checkpointed = is_checkpointed
+        self._wave: Wave | None = None
+
+    def push(self, ids: Int[Tensor, "B T"], rider: Rider) -> Arrival | None:
+        """Sends a whole segment after the others; may give back one that came through."""
+        layers = self._parts.layers
+        entry = enter(layers, self._parts.decoder, self._parts.whole_segment(ids))
+        if self._wave is None:
+            visit = Visit(self._parts.memory.num_tokens, True)
+            cells = CellStack(layers, visit, merge_calls(entry.calls))
+            self._wave = Wave(cells, self._start, is_checkpointed=self._is_checkpointed)
+        return self._wave.advance(entry.hidden, rider)
+
+    def finish(self) -> Iterator[Arrival]:
+        """Lets the segments under way go through; yields them as they come out."""
+        while self._wave is not None and not self._wave.is_empty:
+            arrival = self._wave.advance()
+            if arrival is not None:
+                yield arrival
+
+    def logits(self, arrival: Arrival, logits_at: Int[Tensor, " N"]) -> Float[Tensor, "B N V"]:
+        """Returns the logits of a segment that came through, at the columns asked for."""
+        return leave(self._parts.layers, self._parts.forward, arrival.hidden, logits_at)
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states after all segments; nothing may be under way."""
+        return self._start if self._wave is None else self._wave.states
+
+    @property
+    def tapped(self) -> tuple[State, ...]:
+        """The states after the segment that was tapped."""
+        assert self._wave is not None, "nothing was run"
+        return self._wave.tapped
 
 
 def _states(ports: Sequence[Port]) -> tuple[State, ...]:

@@ -1,16 +1,19 @@
 """One pass over the segments of a text: what is run, what is kept, what is lost over it."""
 
+from collections.abc import Callable, Iterator
 from typing import final
 
 import torch
 
 from armt.core.errors import DataError
 from armt.core.shapes import Bool, Float, Int, Tensor
+from armt.core.state import State
 from armt.recurrence.config import RecurrenceConfig
 from armt.recurrence.loss import LossSum, Targets
-from armt.recurrence.schedule import SequentialSchedule
+from armt.recurrence.schedule import SequentialSchedule, WaveSchedule
 from armt.recurrence.segmenter import PackedText, Segment, on_device
 from armt.recurrence.state import RecurrentState
+from armt.recurrence.wave import Arrival, Rider
 
 
 @final
@@ -24,6 +27,7 @@ class Walk:
         packed: PackedText,
         targets: Targets | None = None,
         is_kept: Bool[Tensor, " T"] | None = None,
+        waves: Callable[[tuple[State, ...]], WaveSchedule] | None = None,
     ) -> None:
         """Prepares a pass.
 
@@ -34,7 +38,9 @@ class Walk:
             targets: what the loss is taken over; none for no loss.
             is_kept: columns whose logits are handed out; none to read only, which leaves out the
                 head, and the text after the last whole segment.
+            waves: starts waves from given states; none to run segment by segment.
         """
+        self.waves = waves
         self.schedule, self.recurrence = schedule, recurrence
         self.packed, self.targets, self.is_kept = packed, targets, is_kept
         self.losses = LossSum()
@@ -52,18 +58,67 @@ class Walk:
         """
         segment_len = self.recurrence.segment_len
         carried = None if carry_len is None else self._carried_text(carry_len)
-        num_segments = -(-int(self.packed.lengths.max()) // segment_len)
         current, layers = state, state.layers
-        for segment in self.packed.segments(segment_len):
-            if self.is_kept is None and not segment.is_whole:
-                continue
-            if self.recurrence.is_cut_before(segment.start // segment_len, num_segments):
-                current = current.detach()
-            current = self._visit(segment, current)
-            if carry_len is None or segment.stop <= carry_len:
-                layers = current.layers
+        for together in self._together():
+            if len(together) > 1:
+                current, tapped = self._ride(together, current, carry_len)
+            else:
+                current = self._visit(together[0], self._cut(current, together[0]))
+                tapped = current.layers if together[0].stop == carry_len else None
+            layers = layers if tapped is None else tapped
+        if carry_len is None:
+            layers = current.layers
         text = self.packed if carried is None else carried
         return RecurrentState(layers=layers, **text.remainder(state, segment_len))
+
+    def _together(self) -> Iterator[list[Segment]]:
+        """Yields the segments, those that can ride in waves together."""
+        riding: list[Segment] = []
+        for segment in self.packed.segments(self.recurrence.segment_len):
+            if self.is_kept is None and not segment.is_whole:
+                continue
+            if self.waves is not None and segment.is_whole and segment.rows is None:
+                riding.append(segment)
+                continue
+            if riding:
+                yield riding
+                riding = []
+            yield [segment]
+        if riding:
+            yield riding
+
+    def _is_cut(self, segment: Segment) -> bool:
+        segment_len = self.recurrence.segment_len
+        num_segments = -(-int(self.packed.lengths.max()) // segment_len)
+        return self.recurrence.is_cut_before(segment.start // segment_len, num_segments)
+
+    def _cut(self, state: RecurrentState, segment: Segment) -> RecurrentState:
+        return state.detach() if self._is_cut(segment) else state
+
+    def _ride(
+        self, segments: list[Segment], state: RecurrentState, carry_len: int | None
+    ) -> tuple[RecurrentState, tuple[State, ...] | None]:
+        """Runs whole segments in waves; also returns the states after `carry_len` tokens."""
+        assert self.waves is not None, "there is no schedule of waves"
+        schedule, is_tapped = self.waves(state.layers), False
+
+        def collect(arrival: Arrival | None) -> None:
+            columns = (
+                torch.arange(0) if arrival is None else self._columns(segments[arrival.number])
+            )
+            if arrival is not None and len(columns):
+                wanted = on_device(columns, arrival.hidden.device)
+                logits = schedule.logits(arrival, wanted)
+                self._collect(segments[arrival.number], columns, logits)
+
+        for number, segment in enumerate(segments):
+            rider = Rider(number, self._is_cut(segment), segment.stop == carry_len)
+            is_tapped = is_tapped or rider.is_tapped
+            collect(schedule.push(self.packed.ids[:, segment.start : segment.stop], rider))
+        for arrival in schedule.finish():
+            collect(arrival)
+        after = state.with_layers(schedule.states)
+        return after, schedule.tapped if is_tapped else None
 
     def _carried_text(self, carry_len: int) -> PackedText:
         """Returns the first tokens of the text, which must be whole segments of every row."""

@@ -43,7 +43,9 @@ class GraphedStepper:
 
     def __call__(self, batch: Batch, carried: tuple[State, ...] | None) -> StepResult:
         """See `Stepper`."""
-        key = (tuple(batch.input_ids.shape), batch.carry_len, batch.label_start)
+        # a graph is bound to where the weights stood when it was captured
+        places = tuple(parameter.data_ptr() for parameter in self._parameters)
+        key = (tuple(batch.input_ids.shape), batch.carry_len, batch.label_start, places)
         if key not in self._graphs:
             self._graphs[key] = self._capture(batch)
         held = self._graphs[key]

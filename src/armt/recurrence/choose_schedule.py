@@ -1,0 +1,59 @@
+"""Which schedule runs a text: waves where the model allows them and they are faster."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from armt.backbones.cells import find_difference, is_layer_checkpointed
+from armt.backbones.huggingface import TESTED_FAMILIES
+from armt.core.errors import ConfigError
+from armt.core.state import State
+from armt.recurrence.schedule import WaveSchedule
+
+if TYPE_CHECKING:
+    from armt.recurrence.model import Recurrent
+
+WaveStarter = Callable[[tuple[State, ...]], WaveSchedule]
+
+NOT_IN_WAVES = {"mixtral": "which experts run depends on the data"}
+"""Why the layers of a model type cannot run side by side."""
+
+
+def wave_obstacle(model: "Recurrent") -> str | None:
+    """Returns why a model cannot run in waves, or none if it can."""
+    mechanisms, layers = model.memory.mechanisms, model.anatomy.layers
+    if not all(memory.is_layer_local for memory in mechanisms):
+        return f"the state of {type(mechanisms[0]).__name__} does not stay in its layer"
+    config: Any = model.config.get_text_config()
+    reason = NOT_IN_WAVES.get(config.model_type)
+    return reason or find_difference(layers, str(getattr(config, "_attn_implementation", "")))
+
+
+def choose_waves(model: "Recurrent") -> WaveStarter | None:
+    """Returns what starts waves for a model, or none if it runs segment by segment.
+
+    `auto` chooses waves for reading on a GPU, where a segment of one layer leaves most of it idle.
+    On a CPU, and for training, it runs segment by segment.
+
+    Raises:
+        ConfigError: waves are asked for and the model cannot run in them.
+    """
+    wish = model.recurrence.schedule
+    if wish == "sequential" or (wish == "auto" and not _may_gain(model)):
+        return None
+    obstacle = wave_obstacle(model)
+    if obstacle is not None and wish == "waves":
+        raise ConfigError(
+            f"This model cannot run in waves: {obstacle}. Use schedule='auto' or 'sequential'."
+        )
+    if obstacle is not None:
+        return None
+    is_checkpointed = model.training and is_layer_checkpointed(model.anatomy.layers[0])
+    return partial(WaveSchedule, model.schedule(), is_checkpointed=is_checkpointed)
+
+
+def _may_gain(model: "Recurrent") -> bool:
+    is_tested = model.config.get_text_config().model_type in TESTED_FAMILIES
+    return is_tested and model.device.type == "cuda" and not torch.is_grad_enabled()

@@ -1,0 +1,247 @@
+"""Waves and the sequential schedule: one meaning, to the last digit but rounding."""
+
+import copy
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from armt import ARMTConfig, attach
+from armt.backbones.cells import find_difference, join_rows
+from armt.core.errors import ConfigError
+from armt.recurrence.choose_schedule import NOT_IN_WAVES, choose_waves, wave_obstacle
+from tiny import (
+    FAMILIES,
+    SEGMENT_LEN,
+    assert_same_state,
+    backbone,
+    random_ids,
+    recurrent,
+)
+
+MEMORY = ARMTConfig(num_memory_tokens=2, d_mem=4)
+NUM_LAYERS = 3
+WAVING = sorted(set(FAMILIES) - set(NOT_IN_WAVES))
+CLOSE = {"rtol": 1e-10, "atol": 1e-10}
+SHAPES = ((1, 4), (1, 8), (3, 12), (3, 30), (1, 21))
+
+
+def layers(family):
+    return {"n_layer": NUM_LAYERS} if family == "gpt2" else {"num_hidden_layers": NUM_LAYERS}
+
+
+def pair(family="llama", memory=MEMORY, bptt_depth=None, **options):
+    """A model that runs segment by segment, and its copy that runs in waves."""
+    model = recurrent(memory, family, bptt_depth=bptt_depth, **layers(family), **options)
+    return with_schedule(model, "sequential"), with_schedule(copy.deepcopy(model), "waves")
+
+
+def with_schedule(model, schedule):
+    model.recurrence = replace(model.recurrence, schedule=schedule)
+    return model
+
+
+def assert_same_gradients(found, expected):
+    wanted = dict(expected.named_parameters())
+    num_compared = 0
+    for name, parameter in found.named_parameters():
+        gradient = wanted[name].grad
+        if gradient is None:
+            assert parameter.grad is None or not parameter.grad.any(), name
+            continue
+        assert torch.allclose(parameter.grad, gradient, **CLOSE), name
+        num_compared += 1
+    assert num_compared > 10
+
+
+@pytest.mark.parametrize("family", WAVING)
+def test_waves_equal_the_loop(family):
+    loop, waves = pair(family)
+    for num_rows, num_tokens in SHAPES:
+        ids = random_ids(num_rows, num_tokens)
+        before = [model(ids[:, : SEGMENT_LEN + 1]).state.detach() for model in (loop, waves)]
+        outputs = [
+            model(ids, labels=ids, state=state, logits_to_keep=0)
+            for model, state in zip((loop, waves), before, strict=True)
+        ]
+        torch.testing.assert_close(outputs[1].logits, outputs[0].logits, **CLOSE)
+        assert_same_state(outputs[1].state, outputs[0].state, **CLOSE)
+        for model, output in zip((loop, waves), outputs, strict=True):
+            model.zero_grad()
+            output.loss.backward()
+        assert_same_gradients(waves, loop)
+
+
+@pytest.mark.parametrize("bptt_depth", [0, 1, 2])
+def test_a_cut_falls_where_the_loop_cuts(bptt_depth):
+    loop, waves = pair(bptt_depth=bptt_depth)
+    uncut = pair()[0]
+    ids = random_ids(2, 26)
+    for model in (loop, waves, uncut):
+        model(ids, labels=ids).loss.backward()
+    assert_same_gradients(waves, loop)
+    name = "model.embed_tokens.weight"
+    assert not torch.allclose(waves.get_parameter(name).grad, uncut.get_parameter(name).grad)
+
+
+def test_masks_that_differ_from_layer_to_layer_ride_along():
+    options = {
+        "sliding_window": 2,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    }
+    loop, waves = pair("gemma3_text", **options)
+    full = pair("gemma3_text", sliding_window=64)[0]
+    ids = random_ids(2, 21)
+    expected = loop(ids).logits
+    torch.testing.assert_close(waves(ids).logits, expected, **CLOSE)
+    assert (full(ids).logits - expected).abs().max() > 1e-3
+
+
+def test_carried_text_is_tapped_in_passing():
+    loop, waves = pair()
+    ids = random_ids(2, 22)
+    outputs = [
+        model(ids, labels=ids, carry_len=2 * SEGMENT_LEN, logits_to_keep=1)
+        for model in (loop, waves)
+    ]
+    assert_same_state(outputs[1].state, outputs[0].state, **CLOSE)
+    assert_same_state(outputs[1].state, loop(ids[:, : 2 * SEGMENT_LEN]).state, **CLOSE)
+    for output in outputs:
+        (output.loss + sum(each.association.sum() for each in output.state.layers)).backward()
+    assert_same_gradients(waves, loop)
+
+
+def test_checkpointed_waves_have_the_same_gradients():
+    loop, waves = pair()
+    ids = random_ids(2, 26)
+    for model in (loop, waves):
+        _ = model.train()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        waves.gradient_checkpointing_enable()
+    for model in (loop, waves):
+        model(ids, labels=ids).loss.backward()
+    assert_same_gradients(waves, loop)
+    assert waves.anatomy.layers[0].gradient_checkpointing, "the setting was put back"
+
+
+@given(
+    pieces=st.lists(st.integers(0, 3 * SEGMENT_LEN), min_size=1, max_size=5),
+    num_rows=st.sampled_from((1, 3)),
+)
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_reading_goes_on_over_pieces_and_calls(pieces, num_rows):
+    loop, waves = pair()
+    ids = random_ids(num_rows, sum(pieces))
+    parts = list(ids.split(pieces, dim=1))
+    expected = loop.read(ids, loop.init_state(num_rows))
+    assert_same_state(waves.read(iter(parts), waves.init_state(num_rows)), expected, **CLOSE)
+    state = waves.init_state(num_rows)
+    for part in parts:
+        state = waves.read(part, state)
+    assert_same_state(state, expected, **CLOSE)
+
+
+def test_ragged_rows_are_read_by_the_loop():
+    loop, waves = pair()
+    ids = random_ids(2, 11)
+    mask = torch.ones_like(ids)
+    mask[1, :3] = 0
+    before = [model(ids, attention_mask=mask).state for model in (loop, waves)]
+    more = random_ids(2, 17, seed=2)
+    found = [model.read(more, state) for model, state in zip((loop, waves), before, strict=True)]
+    assert_same_state(found[1], found[0], **CLOSE)
+
+
+def test_generation_goes_on_from_a_state_read_in_waves():
+    loop, waves = pair()
+    ids = random_ids(2, 19)
+    answers = [
+        model.generate(ids[:, :3], state=model.read(ids), max_new_tokens=9, do_sample=False)
+        for model in (loop, waves)
+    ]
+    assert torch.equal(*answers)
+
+
+def test_the_layers_become_views_and_stay_themselves(tmp_path):
+    loop, waves = pair()
+    names = list(waves.state_dict())
+    _ = waves.read(random_ids(1, 12))
+    weights = [layer.mlp.down_proj.weight for layer in waves.anatomy.layers]
+    assert len({weight.untyped_storage().data_ptr() for weight in weights}) == 1
+    assert list(waves.state_dict()) == names
+    for name, value in loop.state_dict().items():
+        assert torch.equal(waves.state_dict()[name], value), name
+    waves.save_pretrained(tmp_path)
+    again = type(waves).from_pretrained(tmp_path)
+    torch.testing.assert_close(again(random_ids(1, 12)).logits, loop(random_ids(1, 12)).logits)
+    with torch.no_grad():
+        weights[0].add_(1.0)
+    assert not torch.allclose(waves(random_ids(1, 12)).logits, loop(random_ids(1, 12)).logits)
+
+
+def test_rows_are_joined_once():
+    rows = [torch.nn.Parameter(torch.randn(3, 2)) for _ in range(4)]
+    values = [row.detach().clone() for row in rows]
+    with torch.no_grad():
+        stack = join_rows(rows)
+        assert join_rows(rows).data_ptr() == stack.data_ptr() == rows[0].data_ptr()
+    for row, value in zip(rows, values, strict=True):
+        assert torch.equal(row, value)
+    factor = torch.randn(4, 3, 2)
+    (join_rows(rows) * factor).sum().backward()
+    for row, each in zip(rows, factor, strict=True):
+        torch.testing.assert_close(row.grad, each)
+
+
+def test_lora_rides_along():
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "down_proj"])
+    answers = []
+    for model in pair():
+        _ = torch.manual_seed(0)
+        wrapped = peft.get_peft_model(model, config)
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name:
+                _ = torch.nn.init.normal_(parameter)
+        ids = random_ids(2, 18)
+        output = wrapped(input_ids=ids, labels=ids)
+        output.loss.backward()
+        gradients = [each.grad for name, each in wrapped.named_parameters() if "lora_" in name]
+        answers.append((output.loss, gradients))
+    torch.testing.assert_close(answers[1][0], answers[0][0], **CLOSE)
+    torch.testing.assert_close(answers[1][1], answers[0][1], **CLOSE)
+
+
+def test_what_cannot_wave_is_told():
+    with pytest.raises(ConfigError, match="which experts run"):
+        attach(backbone("mixtral"), MEMORY, SEGMENT_LEN, schedule="waves")
+    model = recurrent(MEMORY, **layers("llama"))
+    assert wave_obstacle(model) is None
+    model.anatomy.layers[1].mlp.act_fn = torch.nn.ReLU()
+    assert wave_obstacle(model) == "its layers are built of different parts"
+    with pytest.raises(ConfigError, match="different parts"):
+        with_schedule(model, "waves")(random_ids(1, 9))
+    other = recurrent(MEMORY, **layers("llama"))
+    other.anatomy.layers[2].self_attn.scaling = 0.5
+    assert "scaling" in find_difference(other.anatomy.layers, "sdpa")
+    other = recurrent(MEMORY, **layers("llama"))
+    _ = other.anatomy.layers[2].mlp.down_proj.weight.requires_grad_(False)
+    assert "down_proj" in find_difference(other.anatomy.layers, "sdpa")
+
+
+def test_a_schedule_is_one_of_three():
+    with pytest.raises(ConfigError, match="'parallel'"):
+        attach(backbone(), MEMORY, SEGMENT_LEN, schedule="parallel")
+
+
+def test_auto_runs_segment_by_segment_on_a_cpu():
+    model = recurrent(MEMORY)
+    assert model.recurrence.schedule == "auto"
+    with torch.no_grad():
+        assert choose_waves(model) is None
