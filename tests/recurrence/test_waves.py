@@ -147,6 +147,19 @@ def test_reading_goes_on_over_pieces_and_calls(pieces, num_rows):
     assert_same_state(state, expected, **CLOSE)
 
 
+def test_a_model_reads_text_after_text_of_the_same_shape():
+    loop, waves = pair()
+    for seed in range(3):
+        ids = random_ids(2, 90 * SEGMENT_LEN + seed, seed=seed)
+        assert_same_state(waves.read(ids), loop.read(ids), **CLOSE)
+    again = copy.deepcopy(waves)
+    with torch.no_grad():
+        again.get_input_embeddings().weight.mul_(1.5)
+    assert_same_state(waves.read(ids), loop.read(ids), **CLOSE)
+    with pytest.raises(AssertionError):
+        assert_same_state(again.read(ids), loop.read(ids), **CLOSE)
+
+
 def test_ragged_rows_are_read_by_the_loop():
     loop, waves = pair()
     ids = random_ids(2, 11)

@@ -1,7 +1,7 @@
 """The assembled model: a Hugging Face decoder that reads texts of any length through a memory."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from armt.recurrence.decoding import RecurrentCache, decode
 from armt.recurrence.loss import Labels, make_targets
 from armt.recurrence.memory_stack import MemoryStack
 from armt.recurrence.pieces import Encoder, id_pieces
-from armt.recurrence.reading import OnProgress, read_pieces
+from armt.recurrence.reading import ReadingProgress, read_pieces
 from armt.recurrence.schedule import SequentialSchedule
 from armt.recurrence.segmenter import PackedText, pack
 from armt.recurrence.state import RecurrentState
@@ -138,7 +138,7 @@ class Recurrent(PreTrainedModel):
         state: RecurrentState | None = None,
         *,
         tokenizer: Encoder | None = None,
-        on_progress: OnProgress | None = None,
+        on_progress: Callable[[ReadingProgress], None] | None = None,
     ) -> RecurrentState:
         """Reads a text of any length in constant memory and returns the state after it.
 

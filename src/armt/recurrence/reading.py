@@ -1,20 +1,23 @@
 """Reads a text of any length without a loss or logits, in constant memory."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, Protocol, final
 
 import torch
 
 from armt.core.errors import DataError
 from armt.core.shapes import Int, Tensor
-from armt.recurrence.choose_schedule import WaveStarter, choose_waves
+from armt.recurrence.choose_schedule import choose_waves
 from armt.recurrence.segmenter import pack
 from armt.recurrence.state import RecurrentState
 from armt.recurrence.walk import Walk
-from armt.recurrence.wave import Rider
+from armt.recurrence.wave_loop import WaveLoop, WaveLoops
 
 if TYPE_CHECKING:
     from armt.recurrence.model import Recurrent
+
+_NUM_AT_ONCE = 64
+"""Segments handed to the waves at once."""
 
 
 class ReadingProgress(NamedTuple):
@@ -27,79 +30,109 @@ class ReadingProgress(NamedTuple):
     """Size of the layers' states, in bytes."""
 
 
-OnProgress = Callable[[ReadingProgress], None]
+class _Reading(Protocol):
+    """A text under way."""
+
+    @property
+    def stretch_len(self) -> int:
+        """Tokens that are best pushed at once."""
+        ...
+
+    def push(self, ids: Int[Tensor, "B T"]) -> None:
+        """Reads the next tokens of every row."""
+        ...
+
+    def finish(self) -> RecurrentState:
+        """Returns the state after all that was pushed."""
+        ...
 
 
 def read_pieces(
     model: "Recurrent",
     pieces: Iterable[Int[Tensor, "B T"]],
     state: RecurrentState | None,
-    on_progress: OnProgress | None,
+    on_progress: Callable[[ReadingProgress], None] | None,
 ) -> RecurrentState | None:
     """Reads batches of token ids one after the other; see `Recurrent.read`.
 
     Rows that stand at the same place of their segments ride in waves, if the model can; the waves
     go on from piece to piece and end with the text.
     """
-    waves: WaveStarter | None = choose_waves(model)
-    reading: _WaveReading | None = None
-    num_tokens = 0
+    reading: _Reading | None = None
+    num_tokens, nbytes = 0, 0
     for ids in pieces:
-        state = state or model.init_state(len(ids))
-        on_device = ids.to(model.device)
-        if reading is None and waves is not None and _is_even(state):
-            reading = _WaveReading(model, waves, state)
-        if reading is not None:
-            reading.push(on_device)
-        for piece in on_device.split(model.recurrence.segment_len, dim=1):
-            if reading is None:
-                packed = pack(state, piece)
-                state = Walk(model.schedule(), model.recurrence, packed).run(state)
-            num_tokens += piece.shape[1]
+        if reading is None:
+            state = state or model.init_state(len(ids))
+            reading, nbytes = _start(model, state), state.nbytes
+        for stretch in ids.split(reading.stretch_len, dim=1):
+            reading.push(stretch)
+            num_tokens += stretch.shape[1]
             if on_progress is not None:
-                on_progress(ReadingProgress(num_tokens, state.nbytes))
+                on_progress(ReadingProgress(num_tokens, nbytes))
     return state if reading is None else reading.finish()
 
 
-def _is_even(state: RecurrentState) -> bool:
-    return bool((state.num_pending == state.num_pending[0]).all())
+def _start(model: "Recurrent", state: RecurrentState) -> _Reading:
+    is_even = bool((state.num_pending == state.num_pending[0]).all())
+    if is_even and choose_waves(model) is not None:
+        return _WaveReading(model, state)
+    return _LoopReading(model, state)
+
+
+@final
+class _LoopReading:
+    """A text that is read segment by segment."""
+
+    def __init__(self, model: "Recurrent", state: RecurrentState) -> None:
+        self._model, self._state = model, state
+        self.stretch_len = model.recurrence.segment_len
+
+    def push(self, ids: Int[Tensor, "B T"]) -> None:
+        packed = pack(self._state, ids.to(self._model.device))
+        walk = Walk(self._model.schedule(), self._model.recurrence, packed)
+        self._state = walk.run(self._state)
+
+    def finish(self) -> RecurrentState:
+        return self._state
 
 
 @final
 class _WaveReading:
     """A text on its way through the layers, and the tokens that do not fill a segment yet."""
 
-    def __init__(self, model: "Recurrent", waves: WaveStarter, state: RecurrentState) -> None:
-        self._segment_len = model.recurrence.segment_len
-        self._schedule = waves(state.layers)
-        self._start = state
-        self._held = state.pending[:, : int(state.num_pending[0])].to(model.device)
-        self._num_segments = 0
-        self._num_pushed = 0
+    def __init__(self, model: "Recurrent", state: RecurrentState) -> None:
+        self._model, self._start = model, state
+        self._held = state.pending[:, : int(state.num_pending[0])]
+        self._loop: WaveLoop | None = None
+        self._num_tokens = 0
+        self.stretch_len = _NUM_AT_ONCE * model.recurrence.segment_len
 
     def push(self, ids: Int[Tensor, "B T"]) -> None:
-        """Sends the whole segments that the new tokens fill."""
         if len(ids) != self._start.batch_size:
             raise DataError(
                 f"The pieces of a text have {self._start.batch_size} rows. Got {len(ids)}."
             )
-        self._num_pushed += ids.shape[1]
-        held = torch.cat([self._held, ids], dim=1)
-        whole_len = held.shape[1] - held.shape[1] % self._segment_len
-        for segment in held[:, :whole_len].split(self._segment_len, dim=1):
-            if segment.shape[1]:
-                _ = self._schedule.push(segment, Rider(self._num_segments))
-                self._num_segments += 1
+        self._num_tokens += ids.shape[1]
+        segment_len = self._model.recurrence.segment_len
+        held = torch.cat([self._held.to(ids), ids], dim=1)
+        whole_len = held.shape[1] - held.shape[1] % segment_len
         self._held = held[:, whole_len:]
+        if whole_len:
+            segments = held[:, :whole_len].unflatten(1, (-1, segment_len)).transpose(0, 1)
+            self._loop = self._loop or self._open(segments[0])
+            self._loop.push(segments)
 
     def finish(self) -> RecurrentState:
-        """Lets every segment come through and returns the state after the text."""
-        for _ in self._schedule.finish():
-            pass
         start = self._start
         return RecurrentState(
-            layers=self._schedule.states,
-            pending=self._held,
+            layers=start.layers if self._loop is None else self._loop.finish(),
+            pending=self._held.to(self._model.device),
             num_pending=torch.full_like(start.num_pending, self._held.shape[1]),
-            num_tokens=start.num_tokens + self._num_pushed,
+            num_tokens=start.num_tokens + self._num_tokens,
         )
+
+    def _open(self, segment: Int[Tensor, "B L"]) -> WaveLoop:
+        model = self._model
+        loops: WaveLoops = model.__dict__.setdefault("_wave_loops", WaveLoops())
+        like = segment.to(model.device).contiguous()
+        return loops.get(model.schedule(), self._start.layers, like)
