@@ -1,11 +1,13 @@
 import math
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from armt.core.errors import ArmtError, ConfigError
+from armt.core.errors import ArmtError, ConfigError, StoppedError
 from armt.tasks.contract import Batch, TrainingStream
 from armt.training.step import EagerStepper
 from armt.training.trainer import Trainer
@@ -37,6 +39,19 @@ class StopsAt(Reports):
             raise KeyboardInterrupt
 
 
+class Signals(Reports):
+    """Sends a signal to the process while a step is reported."""
+
+    def __init__(self, step: int, number: int) -> None:
+        super().__init__()
+        self.step, self.number = step, number
+
+    def on_report(self, report) -> None:
+        super().on_report(report)
+        if report.step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
 def everything(trainer: Trainer) -> dict[str, torch.Tensor]:
     """All that a run has come to, by name."""
     found = {f"weight.{name}": value for name, value in trainer.recurrent.state_dict().items()}
@@ -44,6 +59,23 @@ def everything(trainer: Trainer) -> dict[str, torch.Tensor]:
     for number, layer in enumerate(trainer.carried or ()):
         found |= {f"carried.{number}.{name}": value for name, value in layer.tensors().items()}
     return {name: value.detach().clone() for name, value in found.items()}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_after_the_step_and_nothing_is_lost(tmp_path, number, code):
+    before = signal.getsignal(number)
+    stopped = carried_trainer(carried_run(), tmp_path / "stopped", Signals(2, number))
+    with pytest.raises(StoppedError, match=r"after step 2\. The same command goes on") as caught:
+        stopped.train()
+    assert caught.value.exit_code == code
+    assert signal.getsignal(number) is before
+    resumed = carried_trainer(carried_run(), tmp_path / "stopped", Reports())
+    assert resumed.progress.step == 2
+    resumed.train()
+    whole = carried_trainer(carried_run(), tmp_path / "whole", Reports())
+    whole.train()
+    for name, value in everything(whole).items():
+        assert torch.equal(everything(resumed)[name], value), name
 
 
 def test_the_loss_falls(tmp_path):

@@ -39,3 +39,12 @@ class MissingExtraError(ArmtError):
     def __init__(self, feature: str, extra: str) -> None:
         """Names the feature and prints the line that installs what it needs."""
         super().__init__(f"{feature} needs an extra. Install it with: pip install 'armt[{extra}]'")
+
+
+class StoppedError(ArmtError):
+    """The process was asked to stop, and did so with everything saved."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        """Keeps the exit code that tells which signal it was."""
+        super().__init__(message)
+        self.exit_code = exit_code

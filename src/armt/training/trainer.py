@@ -22,6 +22,7 @@ from armt.training.graphed import GraphedStepper
 from armt.training.loader import load_batches
 from armt.training.optim import MasterAdamW, learning_rate_at
 from armt.training.step import EagerStepper, Stepper, StepResult
+from armt.training.stopping import StopRequest, stop_requests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +112,17 @@ class Trainer:
     def train(self) -> Recurrent:
         """Runs the stages that are not done yet and returns the model.
 
+        SIGTERM and SIGINT end it after the present step, with a checkpoint.
+
         Raises:
             ArmtError: too many steps in a row were not finite.
+            StoppedError: the process was asked to stop.
         """
         _ = self.model.train()
         first = self._first_open_stage()
-        for number, stage in list(enumerate(self.config.stages))[first:]:
-            self._train_stage(number, stage)
+        with stop_requests(is_alone=not self.accelerator.use_distributed) as stop:
+            for number, stage in list(enumerate(self.config.stages))[first:]:
+                self._train_stage(number, stage, stop)
         _ = self.model.eval()
         self._save()
         for callback in self.callbacks:
@@ -132,7 +137,7 @@ class Trainer:
                 return number
         return len(self.config.stages)
 
-    def _train_stage(self, number: int, stage: StageConfig) -> None:
+    def _train_stage(self, number: int, stage: StageConfig, stop: StopRequest) -> None:
         before = sum(earlier.num_steps for earlier in self.config.stages[:number])
         start = self.progress.step - before
         if start == 0:
@@ -150,6 +155,9 @@ class Trainer:
                 self.carried = result.carried
             self._count(result, batch.input_ids.numel())
             self._after_step(number, norm)
+            if stop.is_made:
+                self._save()
+                raise stop.error(f"after step {self.progress.step:,}")
 
     def _stepper(self, stage: StageConfig) -> Stepper:
         """Returns what computes gradients: graphs on a single GPU, else operation by operation."""
