@@ -67,6 +67,8 @@ def test_the_reference_loses_the_last_question(tmp_path):
         ("1 A fact.\n2 Where is it? \there\t9\n", "line 2: supporting id 9 .* facts: 1"),
         ("1 A.\n2 Where? \there\t1\n3 Where? \there\t2\n", "line 3: supporting id 2"),
         ("1 A fact.\n2 A \0 fact.\n", "line 2: binary content"),
+        ("1 A fact.\n2 Another fa", "line 2: the text ends inside of a line, 'Another fa'"),
+        ("1 A fact.\n2 Where is it? \there\t", "line 2: the text ends inside of a line"),
     ],
 )
 def test_corrupt_text_is_told_with_its_line(text, message):

@@ -100,9 +100,10 @@ def parse_stories(text: str, *, name: str = "text") -> list[Story]:
     """Returns the stories of `text`; `name` stands in the errors.
 
     Raises:
-        DataError: the text is empty or not in the format; the line is named.
+        DataError: the text is empty, cut off or not in the format; the line is named.
     """
     stories: list[list[StoryLine]] = []
+    row = 0
     for row, raw in enumerate(text.split("\n"), start=1):
         if not raw.strip():
             continue
@@ -114,6 +115,8 @@ def parse_stories(text: str, *, name: str = "text") -> list[Story]:
         stories[-1].append(line)
     if not stories:
         raise DataError(f"{name} is empty. Give a bAbI text file with at least one story.")
+    if not text.endswith("\n"):
+        _check_whole(stories[-1][-1], f"{name}, line {row}")
     return [Story(lines=tuple(lines)) for lines in stories]
 
 
@@ -169,6 +172,15 @@ def _parse_question(number: int, text: str, fields: list[str], where: str) -> St
         raise DataError(f"{where}: supporting ids must be numbers. Got {fields[1]!r}.")
     supporting = tuple(int(each) for each in ids)
     return StoryLine(number=number, text=text, answer=fields[0], supporting=supporting)
+
+
+def _check_whole(line: StoryLine, where: str) -> None:
+    """Refuses a last line that shows that the text was cut off inside of it."""
+    is_whole = bool(line.supporting) if line.is_question else line.text.rstrip()[-1:] in tuple(".!")
+    if not is_whole:
+        raise DataError(
+            f"{where}: the text ends inside of a line, {line.text[-40:]!r}. Load the file again."
+        )
 
 
 def _check_order(line: StoryLine, stories: list[list[StoryLine]], where: str) -> None:
