@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from armt import ARMTConfig, attach
 from armt.backbones.tiny import TinyBackboneConfig
 from armt.serving.boxed_model import FACTS_FORM, BoxedModel, save_boxed
-from armt.tasks.contract import TokenizerEncoder
+from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.tokenizer import train_tokenizer
 
 PROSE = (

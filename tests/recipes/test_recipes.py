@@ -11,7 +11,8 @@ from armt.recipes.registry import RECIPES
 from armt.tasks.associative_retrieval import VOCAB_SIZE, AssociativeRetrievalConfig
 from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES
 from armt.tasks.babilong import BackgroundStore, Book, build_store
-from armt.tasks.contract import Batch, TokenizerEncoder
+from armt.tasks.contract import Batch
+from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.tokenizer import train_tokenizer
 from armt.training.config import RunConfig, StageConfig
 from armt.training.run import build_model

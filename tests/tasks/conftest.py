@@ -4,7 +4,7 @@ import pytest
 
 from armt.tasks.babilong import BackgroundStore, build_store, embedded_books
 from armt.tasks.babilong.corpus import Book
-from armt.tasks.contract import TokenizerEncoder
+from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.tokenizer import train_tokenizer
 
 

@@ -2,7 +2,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from armt.core.errors import DataError
-from armt.tasks.contract import TextEncoder, TokenizerEncoder
+from armt.tasks.contract import TextEncoder
+from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.tokenizer import train_tokenizer
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from armt.core.errors import ConfigError
-from armt.tasks.contract import TokenizerEncoder
+from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.tokenizer import END_TOKEN, train_tokenizer
 
 

@@ -9,7 +9,8 @@ from armt.memories.armt import ARMTConfig
 from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
 from armt.tasks.babilong import Book, FactStreamConfig, build_store
-from armt.tasks.contract import TokenizerEncoder, TrainingStream
+from armt.tasks.contract import TrainingStream
+from armt.tasks.encoder import TokenizerEncoder
 from armt.training.config import RunConfig, StageConfig, TextConfig
 from armt.training.run import build_model, prepare
 from armt.training.trainer import StepReport, Trainer

@@ -6,7 +6,8 @@ from itertools import islice
 import pytest
 import torch
 
-from armt.tasks.contract import Batch, TokenizerEncoder
+from armt.tasks.contract import Batch
+from armt.tasks.encoder import TokenizerEncoder
 from armt.training.graphed import GraphedStepper
 from armt.training.run import build_model
 from armt.training.step import EagerStepper

@@ -18,7 +18,6 @@ from armt.backbones.attach import Detour, Port
 from armt.core.errors import BackboneError
 from armt.core.shapes import Float, Tensor
 
-
 _MASK = "attention_mask"
 
 

@@ -11,11 +11,14 @@ def list_all() -> None:
     from armt.core.registry import MEMORIES
     from armt.recipes.registry import RECIPES
     from armt.tasks.associative_retrieval import AssociativeRetrieval
-    from armt.tasks.babilong.sample import GENERATORS
+    from armt.tasks.babi.catalogue import BABI_TASKS
 
     _show("memories", [(card.name, card.summary, card.paper) for card in MEMORIES])
     _show("recipes", [(card.name, card.summary, card.paper) for card in RECIPES])
-    stories = [(name, _summary(draw), "arXiv:2406.10149") for name, draw in GENERATORS.items()]
+    stories = [
+        (task.name, f"BABILong: {task.title.replace('-', ' ')}", "arXiv:2406.10149")
+        for task in BABI_TASKS.values()
+    ]
     retrieval = ("associative_retrieval", _summary(AssociativeRetrieval), "arXiv:2407.04841")
     _show("tasks", [retrieval, *stories])
 

@@ -14,7 +14,7 @@ from armt.core.errors import ArmtError, BackboneError, ConfigError, DataError
 from armt.core.files import write_text
 from armt.recurrence.auto import load_recurrent
 from armt.recurrence.model import Recurrent
-from armt.tasks.contract import TokenizerEncoder
+from armt.tasks.encoder import TokenizerEncoder
 
 FORM_NAME = "reading.json"
 """The file of a model's folder that holds its `ReadingForm`."""

@@ -1,17 +1,13 @@
 """What a task hands over: batches to train on, samples to evaluate, and the encoder of texts."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, cast, final, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
 from armt.core.config import PlainTree
-from armt.core.errors import DataError
 from armt.core.shapes import Bool, Float, Int, Tensor
 
 NO_LABEL = -100
@@ -20,7 +16,21 @@ NO_LABEL = -100
 Ids = npt.NDArray[np.integer]
 """A row of token ids, of any integer width."""
 
-_END_TOKENS = ("<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "<|im_end|>")
+
+class PlacedFact(NamedTuple):
+    """A fact and where it stands in a context."""
+
+    text: str
+    """The fact as it was told."""
+
+    start: int
+    """Tokens of the context before it."""
+
+    length: int
+    """Its tokens."""
+
+    is_supporting: bool
+    """Whether the answer follows from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,9 @@ class Batch:
 
     label_start: int = 0
     """No label stands before this position."""
+
+    facts: tuple[tuple[PlacedFact, ...], ...] = ()
+    """The facts of each row and where they stand, if the stream tells; for probing a memory."""
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """Returns the batch with `change` applied to every tensor."""
@@ -82,6 +95,12 @@ class Sample:
     context_len: int
     """Tokens of the context; more than `length` when the facts alone exceed it."""
 
+    text: Callable[[], Iterator[str]]
+    """Returns a fresh iterator over the context as text, in pieces that never cut a character."""
+
+    question: str
+    """The question as it was told, a blank at its end included."""
+
     question_ids: Ids
     """What follows the context: the question and the token that asks for the answer."""
 
@@ -91,8 +110,11 @@ class Sample:
     answer_ids: Ids
     """The right answer and the end token."""
 
+    facts: tuple[PlacedFact, ...] = ()
+    """The facts in their order."""
+
     metadata: Mapping[str, PlainTree] = field(default_factory=dict[str, PlainTree])
-    """Whatever helps to understand the sample: question, facts and where they stand, repetition."""
+    """How the sample was made: seed, placement, repetition of the background, and so on."""
 
 
 class TrainingStream(Protocol):
@@ -138,82 +160,3 @@ class TextEncoder(Protocol):
     def decode(self, ids: Sequence[int] | Ids) -> str:
         """Returns the text of `ids`, special tokens included."""
         ...
-
-
-@final
-class TokenizerEncoder:
-    """A `TextEncoder` over a tokenizer of `tokenizers`, or of `transformers` if it holds one.
-
-    The tokenizer is copied, so that padding or truncation set on it elsewhere change nothing here.
-    """
-
-    def __init__(self, tokenizer: object, *, end_id: int | None = None) -> None:
-        """Wraps `tokenizer`; `end_id` overrides its own end-of-text token.
-
-        Raises:
-            DataError: it is no fast tokenizer, or it has no end token and none is given.
-        """
-        inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
-        if not isinstance(inner, Tokenizer):
-            raise DataError(
-                "A fast tokenizer is needed (of the library `tokenizers`). Got "
-                f"{type(tokenizer).__name__}. Load it with `AutoTokenizer.from_pretrained(...)`."
-            )
-        text = inner.to_str()
-        self._tokenizer = Tokenizer.from_str(text)
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        canonical = json.dumps(json.loads(self._tokenizer.to_str()), sort_keys=True)
-        self._digest = hashlib.sha256(canonical.encode()).hexdigest()
-        own_end = cast("int | None", getattr(tokenizer, "eos_token_id", None))
-        self._end_id = _find_end(self._tokenizer, own_end if end_id is None else end_id)
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The wrapped copy."""
-        return self._tokenizer
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens, added ones included."""
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the tokenizer's canonical JSON."""
-        return self._digest
-
-    @property
-    def end_id(self) -> int:
-        """The token that ends an answer."""
-        return self._end_id
-
-    @property
-    def gen_id(self) -> int:
-        """The token that asks for an answer: the first of the string `GEN`."""
-        return self.encode("GEN")[0]
-
-    def encode(self, text: str) -> list[int]:
-        """Returns the tokens of `text`, without special ones."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the tokens of each text, on all cores that the tokenizer may use."""
-        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in found]
-
-    def decode(self, ids: Sequence[int] | Ids) -> str:
-        """Returns the text of `ids`, special tokens included."""
-        return self._tokenizer.decode([int(token) for token in ids], skip_special_tokens=False)
-
-
-def _find_end(tokenizer: Tokenizer, given: int | None) -> int:
-    if given is not None:
-        return given
-    for token in _END_TOKENS:
-        found = tokenizer.token_to_id(token)
-        if found is not None:
-            return found
-    raise DataError(
-        f"The tokenizer has no end token (looked for {', '.join(_END_TOKENS)}). Pass `end_id`."
-    )

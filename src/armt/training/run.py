@@ -14,7 +14,8 @@ from armt.recurrence.attach import attach
 from armt.recurrence.model import Recurrent
 from armt.tasks import associative_retrieval
 from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
-from armt.tasks.contract import TokenizerEncoder, TrainingStream
+from armt.tasks.contract import TrainingStream
+from armt.tasks.encoder import TokenizerEncoder
 from armt.training.config import RunConfig, StageConfig
 from armt.training.text import load_encoder, load_store
 from armt.training.trainer import Callback, Trainer

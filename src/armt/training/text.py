@@ -1,46 +1,25 @@
 """The texts of a run: a tokenizer and a store of tokenised background."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from armt.core.errors import DataError
 from armt.core.files import write_text
-from armt.tasks.babilong.background import BackgroundStore, Split, cached_store
-from armt.tasks.babilong.corpus import (
-    Book,
-    dataset_books,
-    embedded_books,
-    folder_books,
-    is_test_book,
-)
-from armt.tasks.contract import TokenizerEncoder
+from armt.tasks.babilong.building import cached_store
+from armt.tasks.babilong.corpus import Corpus, is_test_book
+from armt.tasks.babilong.store import BackgroundStore, Split
+from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.tokenizer import train_tokenizer
 from armt.training.config import TextConfig
 
-PROSE = "prose"
-"""Name of the background that comes with Python."""
 
-
-def background_books(names: tuple[str, ...]) -> Iterator[Book]:
-    """Yields the books of every background named, in order; one named twice counts twice.
+def background_books(names: tuple[str, ...]) -> Corpus:
+    """Returns the books of every background named, in order; one named twice counts twice.
 
     Raises:
-        DataError: no background is named, or one holds no text.
+        DataError: no background is named.
     """
-    if not names:
-        raise DataError(
-            "No background is named. Give folders of .txt files, data sets, or 'prose'."
-        )
-    for name in names:
-        if name == PROSE:
-            books = embedded_books()
-        elif Path(name).is_dir():
-            books = folder_books(name)
-        else:
-            books = dataset_books(name)
-        yield from books
+    return Corpus(names)
 
 
 def load_encoder(folder: Path, config: TextConfig) -> TokenizerEncoder:

@@ -12,7 +12,7 @@ from armt.tasks.babilong import BackgroundStore, BackgroundWalk, build_store
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk, sentences_with
 from armt.tasks.babilong.corpus import Book
 from armt.tasks.babilong.stream import FactStreamConfig
-from armt.tasks.contract import TokenizerEncoder
+from armt.tasks.encoder import TokenizerEncoder
 
 PLAIN = "The rain had fallen upon the long grey road since the early morning of that day."
 NAMED = "Nobody knew why Mary had kept the old letters for so very many years after it."

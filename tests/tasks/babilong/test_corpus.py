@@ -1,34 +1,12 @@
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from armt.core.errors import DataError, MissingExtraError
-from armt.tasks.babilong import dataset_books, embedded_books, folder_books
-from armt.tasks.babilong.corpus import is_test_book, split_sentences
-
-
-def test_sentences():
-    text = (
-        'Mr. Brown came in. "Who is it?" she asked. He sat\ndown! "Well?" It was 3.5 miles off\n\n'
-        "CHAPTER II\n\nThe end... He went (again.) Then he was gone"
-    )
-    assert split_sentences(text) == [
-        "Mr. Brown came in.",
-        '"Who is it?" she asked.',
-        "He sat down!",
-        '"Well?"',
-        "It was 3.5 miles off",
-        "CHAPTER II",
-        "The end...",
-        "He went (again.)",
-        "Then he was gone",
-    ]
-
-
-def test_no_word_is_lost(books):
-    for book in books[::10]:
-        assert " ".join(split_sentences(book.text)) == " ".join(book.text.split())
+from armt.tasks.babilong import Book, dataset_books, embedded_books, folder_books
+from armt.tasks.babilong.corpus import Corpus, file_books, is_test_book
 
 
 def test_books_of_a_folder_come_sorted(tmp_path):
@@ -38,6 +16,42 @@ def test_books_of_a_folder_come_sorted(tmp_path):
         ("a", "Text of a.txt."),
         ("b", "Text of b.txt."),
     ]
+
+
+def test_folders_within_a_folder_are_read_too(tmp_path):
+    for name in ("b/two.txt", "b/a/one.txt", "three.txt", "b/no.md"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _ = path.write_text(name, encoding="utf-8")
+    (tmp_path / "folder.txt").mkdir()
+    assert [book.name for book in folder_books(tmp_path)] == ["b/a/one", "b/two", "three"]
+
+
+def test_files_of_any_ending_come_as_given(tmp_path):
+    for name in ("b.md", "a.txt"):
+        _ = (tmp_path / name).write_text(name, encoding="utf-8")
+    found = list(file_books([tmp_path / "b.md", str(tmp_path / "a.txt")]))
+    assert found == [Book("b", "b.md"), Book("a", "a.txt")]
+    with pytest.raises(DataError, match=r"c\.txt' cannot be read: No such file"):
+        _ = list(file_books([tmp_path / "c.txt"]))
+
+
+def test_a_corpus_is_read_again_and_again(tmp_path, books):
+    _ = (tmp_path / "a.txt").write_text("One.", encoding="utf-8")
+    corpus = Corpus([tmp_path, "prose", str(tmp_path / "a.txt"), tmp_path])
+    one = Book("a", "One.")
+    assert list(corpus) == list(corpus) == [one, *books, one, one]
+
+
+@pytest.mark.parametrize("name", ["books.txt", "/no/such/folder", Path("novels")])
+def test_names_of_nothing_are_told(name):
+    with pytest.raises(DataError, match="There is no file or folder"):
+        _ = list(Corpus([name]))
+
+
+def test_an_empty_corpus_is_told():
+    with pytest.raises(DataError, match="No background is named"):
+        _ = Corpus([])
 
 
 def test_folders_without_text_are_told(tmp_path):
@@ -63,6 +77,21 @@ def test_rows_of_a_data_set_are_books(monkeypatch):
     assert tuple(next(found)) == ("some/books-1", "Two.")
     with pytest.raises(DataError, match=r"Row 2 .* no text under 'text'. Its fields: title"):
         _ = next(found)
+
+
+def test_a_loaded_data_set_is_read_as_it_is():
+    rows = [{"story": "One.", "short_book_title": "First"}, {"story": "Two."}]
+    found = list(dataset_books(rows, text_field="story"))
+    assert found == [Book("First", "One."), Book("data set-1", "Two.")]
+
+
+def test_an_unknown_data_set_is_told(monkeypatch):
+    def load(name, split):
+        raise FileNotFoundError(f"Dataset '{name}' doesn't exist on the Hub")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load))
+    with pytest.raises(DataError, match="no folder, file or data set 'no/books'"):
+        _ = list(Corpus(["no/books"]))
 
 
 def test_embedded_prose_reads_as_prose(books):

@@ -11,7 +11,8 @@ from typing import final
 import numpy as np
 
 from armt.tasks.babi.world import PEOPLE, PLACES, IntArray
-from armt.tasks.babilong.background import Background, BackgroundStore, BackgroundWalk
+from armt.tasks.babilong.store import BackgroundStore
+from armt.tasks.babilong.walks import Background, BackgroundWalk
 from armt.tasks.contract import Ids, TextEncoder
 
 _BOTH_SHARE = 0.3
@@ -40,7 +41,7 @@ class Confusers:
         """Finds them once."""
         self._store = store
         people, places = (
-            sentences_with(store, _spellings(names, encoder)) for names in (PEOPLE, PLACES)
+            sentences_with(store, spellings(names, encoder)) for names in (PEOPLE, PLACES)
         )
         self._both = np.intersect1d(people, places)
         self._either = np.union1d(people, places)
@@ -90,7 +91,7 @@ class ConfusingWalk:
         return self._confusers.mix(self._walk.take(num_tokens), self._rng, self._mean_gap)
 
 
-def _spellings(names: Sequence[str], encoder: TextEncoder) -> list[Ids]:
+def spellings(names: Sequence[str], encoder: TextEncoder) -> list[Ids]:
     """Returns each name as tokens at the beginning of a sentence, within one, and in quotes."""
     texts = [form for name in names for form in (name, f" {name}")]
     return [np.asarray(ids, dtype=np.int64) for ids in encoder.encode_batch(texts) if ids]

@@ -1,15 +1,18 @@
-"""Where natural text comes from: a folder of books, a Hugging Face data set, Python's own prose."""
+"""Where natural text comes from: folders and files, Hugging Face data sets, Python's own prose."""
 
 import ast
 import hashlib
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, cast, final
 
 from armt.core.errors import DataError, MissingExtraError
+
+PROSE = "prose"
+"""Name of the text that comes with Python."""
 
 _TEST_SHARE = 7
 """One book in so many is kept for testing."""
@@ -22,11 +25,6 @@ _PROSE_MODULES = (
     "tokenize", "trace", "turtle", "typing", "uuid", "warnings", "zipfile",
 )  # fmt: skip
 
-_SENTENCE_END = re.compile(
-    r"(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\bSt)(?<!\be\.g)(?<!\bi\.e)[.!?]+[\"'”’)\]]*"
-    r"(?=\s+[\"'“‘(\[]?[A-Z0-9])|\n[ \t]*\n"
-)
-
 
 class Book(NamedTuple):
     """A named text."""
@@ -35,34 +33,81 @@ class Book(NamedTuple):
     text: str
 
 
+@final
+class Corpus:
+    """Books that can be read any number of times, so that they need not be held in memory."""
+
+    def __init__(self, names: Sequence[str | Path]) -> None:
+        """Takes names of folders, of files, of Hugging Face data sets, or `prose`.
+
+        A name that stands there twice counts twice.
+
+        Raises:
+            DataError: no name is given.
+        """
+        if not names:
+            raise DataError(
+                "No background is named. Give folders or files of text, data sets, or 'prose'."
+            )
+        self.names = tuple(names)
+
+    def __iter__(self) -> Iterator[Book]:
+        """Yields the books of each name in order.
+
+        Raises:
+            DataError: a folder or a file cannot be read as text.
+            MissingExtraError: a data set is named and `datasets` is not installed.
+        """
+        for name in self.names:
+            yield from _books_of(name)
+
+
 def folder_books(folder: str | Path) -> Iterator[Book]:
-    """Yields the `.txt` files of a folder, sorted by name; a file's name is the book's.
+    """Yields the `.txt` files of a folder and of all folders in it, sorted by path.
+
+    A book is called by its path within the folder, without the ending.
 
     Raises:
         DataError: there is no such folder, no such file in it, or a file is not UTF-8 text.
     """
-    paths = sorted(Path(folder).glob("*.txt"))
-    if not paths:
+    root = Path(folder)
+    paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*.txt")}
+    files = {name: path for name, path in sorted(paths.items()) if path.is_file()}
+    if not files:
         raise DataError(f"No .txt file in '{folder}'. Give a folder with one text file per book.")
-    for path in paths:
-        try:
-            yield Book(path.stem, path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            raise DataError(f"'{path}' is not UTF-8 text ({error}). Convert it.") from error
+    for name, path in files.items():
+        yield Book(name.removesuffix(".txt"), _read(path))
 
 
-def dataset_books(name: str, *, split: str = "train", text_field: str = "text") -> Iterator[Book]:
-    """Yields the rows of a Hugging Face data set, such as PG-19, as books.
+def file_books(paths: Iterable[str | Path]) -> Iterator[Book]:
+    """Yields text files of any ending, in the order given; a book is called as its file.
 
     Raises:
-        MissingExtraError: the package `datasets` is not installed.
-        DataError: a row has no text under `text_field`.
+        DataError: a file does not exist, cannot be read, or is not UTF-8 text.
     """
-    try:
-        datasets = importlib.import_module("datasets")
-    except ImportError as error:
-        raise MissingExtraError(f"Reading the data set '{name}'", "datasets") from error
-    rows = cast("Iterable[Mapping[str, object]]", datasets.load_dataset(name, split=split))
+    for path in paths:
+        yield Book(Path(path).stem, _read(Path(path)))
+
+
+def dataset_books(
+    source: str | Iterable[Mapping[str, object]],
+    *,
+    split: str = "train",
+    text_field: str = "text",
+) -> Iterator[Book]:
+    """Yields the rows of a Hugging Face data set, such as PG-19, as books.
+
+    Args:
+        source: the data set's name, or the rows themselves: a loaded data set, streamed or not.
+        split: the part to load by name.
+        text_field: the field that holds the text.
+
+    Raises:
+        MissingExtraError: a name is given and the package `datasets` is not installed.
+        DataError: there is no such data set, or a row has no text under `text_field`.
+    """
+    name = source if isinstance(source, str) else "data set"
+    rows = _load_rows(source, split) if isinstance(source, str) else source
     for number, row in enumerate(rows):
         text = row.get(text_field)
         if not isinstance(text, str):
@@ -97,15 +142,38 @@ def is_test_book(name: str) -> bool:
     return int.from_bytes(digest[:8], "big") % _TEST_SHARE == 0
 
 
-def split_sentences(text: str) -> list[str]:
-    """Returns the sentences of `text` with their inner white space made single blanks."""
-    sentences: list[str] = []
-    start = 0
-    for match in _SENTENCE_END.finditer(text):
-        sentences.append(text[start : match.end()])
-        start = match.end()
-    sentences.append(text[start:])
-    return [clean for sentence in sentences if (clean := " ".join(sentence.split()))]
+def _books_of(name: str | Path) -> Iterator[Book]:
+    if name == PROSE:
+        return embedded_books()
+    if Path(name).is_dir():
+        return folder_books(name)
+    if Path(name).is_file():
+        return file_books([name])
+    if isinstance(name, Path) or Path(name).suffix == ".txt" or Path(name).is_absolute():
+        raise DataError(f"There is no file or folder '{name}'.")
+    return dataset_books(name)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{path}' is not UTF-8 text ({error}). Convert it.") from error
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror}.") from error
+
+
+def _load_rows(name: str, split: str) -> Iterable[Mapping[str, object]]:
+    try:
+        datasets = importlib.import_module("datasets")
+    except ImportError as error:
+        raise MissingExtraError(f"Reading the data set '{name}'", "datasets") from error
+    try:
+        return cast("Iterable[Mapping[str, object]]", datasets.load_dataset(name, split=split))
+    except (OSError, ValueError) as error:  # what `datasets` raises for a name it does not find
+        raise DataError(
+            f"There is no folder, file or data set '{name}' with a split '{split}' ({error})."
+        ) from error
 
 
 def _docstrings(source: Path) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from armt.tasks.babi.world import NOWHERE, PEOPLE, IntArray, draw_moves, known_places
-from armt.tasks.babilong.background import BackgroundWalk, Walk
+from armt.tasks.babilong.walks import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import Items, WorldTable
 from armt.tasks.contract import Ids
 

@@ -1,175 +1,258 @@
 """Evaluation samples: one question about facts scattered over a text of any length."""
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
 from armt.core.config import PlainTree
-from armt.core.errors import DataError, UnknownNameError
-from armt.tasks.babi.format import Question, Story
-from armt.tasks.babi.single_fact import NUM_QUESTIONS, draw_single_fact_story
-from armt.tasks.babilong.background import BackgroundStore, BackgroundWalk, Span
-from armt.tasks.babilong.lengths import parse_length
-from armt.tasks.babilong.placement import place_uniformly
-from armt.tasks.contract import Ids, Sample, TextEncoder
+from armt.core.errors import DataError
+from armt.tasks.babi.catalogue import babi_task
+from armt.tasks.babi.dice import Dice
+from armt.tasks.babi.format import Question
+from armt.tasks.babilong.contamination import fact_like_sentences
+from armt.tasks.babilong.layout import Layout, RunningText, pieces_of
+from armt.tasks.babilong.lengths import context_budget, parse_length
+from armt.tasks.babilong.store import BackgroundStore, Span
+from armt.tasks.babilong.task_config import (
+    GENERATOR_VERSION,
+    TOKENS_PER_LINE,
+    BabilongTaskConfig,
+)
+from armt.tasks.babilong.text_pieces import decode_pieces
+from armt.tasks.babilong.walks import BackgroundWalk, ReferenceWalk
+from armt.tasks.contract import Ids, PlacedFact, Sample, TextEncoder
 
-GENERATORS: dict[str, Callable[[np.random.Generator], Story]] = {"qa1": draw_single_fact_story}
-"""Generators of stories with `NUM_QUESTIONS` questions, by task."""
-
-PIECE_LEN = 1 << 14
-"""Longest piece of a context, in tokens."""
-
-_STORY_SEED, _TEXT_SEED = 1, 2
-
-
-class _Layout(NamedTuple):
-    """A context that is written down only piece by piece."""
-
-    spans: list[Span]
-    offsets: npt.NDArray[np.int64]
-    facts: list[Ids]
+_COUNTING = "tokens of the pieces, each encoded for itself"
 
 
 @final
 class BabilongTask:
-    """Makes samples of one task: the same index asks the same question at every length."""
+    """Makes samples of one task: the same index asks the same question at every length.
+
+    A sample depends on nothing but the config, the texts, the tokenizer, its length and its index:
+    not on other samples, processes or machines.
+    """
 
     def __init__(
         self,
         store: BackgroundStore,
         encoder: TextEncoder,
+        config: BabilongTaskConfig | None = None,
         *,
-        task: str = "qa1",
-        seed: int = 0,
         questions: Sequence[Question] | None = None,
     ) -> None:
-        """Takes the background of `store` and questions of an own generator, or those given.
+        """Takes the background of `store` and questions of the own generator, or those given.
+
+        `questions` are those of an official file; see `armt.tasks.babi.archive`.
 
         Raises:
-            UnknownNameError: there is no generator for `task` and no questions are given.
+            UnknownNameError: there is no generator for the task and no questions are given.
             DataError: `questions` is empty.
         """
-        if questions is None and task not in GENERATORS:
-            raise UnknownNameError(
-                f"No generator for the task '{task}'. Known: {', '.join(sorted(GENERATORS))}. "
-                "Pass `questions` read from a bAbI file."
-            )
-        if questions is not None and not questions:
+        self.config = config or BabilongTaskConfig()
+        if questions is None:
+            self._draw = babi_task(self.config.task).draw
+        elif not questions:
             raise DataError("`questions` is empty. Give at least one question.")
-        self.task = task
-        self.seed = seed
-        self._store = store
-        self._encoder = encoder
+        self.store = store
+        self.encoder = encoder
         self._questions = questions
+        self._left_out = None if self.config.has_lookalikes else fact_like_sentences(store, encoder)
+        self._fingerprint = self._hash_origin()
+
+    @property
+    def task(self) -> str:
+        """The name that results bear, such as `qa1` or `qa1@both`."""
+        return self.config.label
+
+    @property
+    def seed(self) -> int:
+        """Decides the samples."""
+        return self.config.seed
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides the samples: config, texts, tokenizer, questions."""
+        return self._fingerprint
 
     def question(self, index: int) -> Question:
         """Returns the story and question of sample `index`, the same at every length.
 
         Raises:
-            DataError: `index` lies beyond the given questions.
+            DataError: `index` is negative or lies beyond the given questions.
         """
-        if self._questions is None:
-            rng = np.random.default_rng([self.seed, index, _STORY_SEED])
-            return GENERATORS[self.task](rng).questions()[index % NUM_QUESTIONS]
-        if not 0 <= index < len(self._questions):
+        if self._questions is not None:
+            if 0 <= index < len(self._questions):
+                return self._questions[index]
             raise DataError(
                 f"There is no question {index}: {len(self._questions)} are given, from 0 on."
             )
-        return self._questions[index]
+        if index < 0:
+            raise DataError(f"Samples are counted from 0. Got {index}.")
+        found = self._draw(self._dice(index, "story")).questions()
+        return found[index % len(found)]
 
-    def sample(self, length: str | int, index: int) -> Sample:
-        """Returns sample `index` with a context of `length` tokens (`16k`, `1M`, 700, ...).
+    def indices(self, length: str | int, num_samples: int) -> list[int]:
+        """Returns which of the first `num_samples` samples exist at `length`.
 
-        The budget counts facts and background together. If the facts alone exceed it, as always at
-        length 0, the context is the facts and nothing else. The text depends on length and index,
-        the story on the index alone.
+        Left out are those beyond a given list and those whose facts a context of this length does
+        not hold; see `BabilongTaskConfig.has_fact_limit`.
 
         Raises:
-            ConfigError: the length cannot be read.
-            DataError: there is no such question.
+            ConfigError: the length cannot be read, or the reserve leaves nothing of it.
         """
-        budget = parse_length(length)
+        budget = context_budget(length, self.config.reserve_len)
+        given = self._questions
+        if given is None:
+            return [index for index in range(num_samples) if self._fits(index, budget)]
+        kept = [index for index in range(len(given)) if self._fits(index, budget)]
+        kept = kept[:-1] if self.config.reference_compat else kept
+        return [index for index in kept if index < num_samples]
+
+    def sample(self, length: str | int, index: int) -> Sample:
+        """Returns sample `index` at a length (`16k`, `1M`, 64000, ...).
+
+        The length less the reserve counts facts and background together. If the facts alone exceed
+        it, as always at length 0, the context is the facts and nothing else.
+
+        Raises:
+            ConfigError: the length cannot be read, or the reserve leaves nothing of it.
+            DataError: there is no such question, it has too many facts for the length, there is no
+                gap where they should stand, or the background would repeat itself and may not.
+        """
+        budget = context_budget(length, self.config.reserve_len)
         question = self.question(index)
-        facts = [_as_ids(self._encoder.encode(" " + fact)) for fact in question.facts]
-        num_fact_tokens = sum(len(fact) for fact in facts)
-        layout = self._lay_out(facts, budget - num_fact_tokens, index, budget)
-        encode = self._encoder.encode
+        self._check_facts(question, index, budget)
+        told = self._told(question, index)
+        encode = self.encoder.encode
+        layout = self._lay_out([" " + question.facts[each] for each in told], index, budget)
+        if self.config.question_at == "both":
+            layout = layout._replace(head=_as_ids(encode(question.question)))
+        context = partial(pieces_of, layout)
         return Sample(
             task=self.task,
-            length=budget,
+            length=parse_length(length),
             index=index,
-            context=partial(_pieces, self._store, layout),
-            context_len=max(budget, num_fact_tokens),
-            question_ids=_as_ids([*encode(question.question), self._encoder.gen_id]),
+            context=context,
+            context_len=layout.num_tokens,
+            text=partial(decode_pieces, self.encoder, context),
+            question=question.question,
+            question_ids=_as_ids([*encode(question.question), self.encoder.gen_id]),
             answer=question.answer,
-            answer_ids=_as_ids([*encode(question.answer), self._encoder.end_id]),
-            metadata=self._metadata(question, layout),
+            answer_ids=_as_ids([*encode(question.answer), self.encoder.end_id]),
+            facts=_placed(question, told, layout),
+            metadata=self._metadata(layout, budget),
         )
 
-    def _lay_out(self, facts: list[Ids], background_len: int, index: int, budget: int) -> _Layout:
-        rng = np.random.default_rng([self.seed, index, _TEXT_SEED, budget])
-        spans = BackgroundWalk(self._store, rng).spans(background_len)
-        sizes = np.asarray([span.last - span.first for span in spans], dtype=np.int64)
-        slots = place_uniformly(int(sizes.sum()) + 1, len(facts), rng)
-        return _Layout(spans, self._offsets(spans, sizes, slots), facts)
+    def _dice(self, index: int, *purpose: str | int) -> Dice:
+        config = self.config
+        return Dice(GENERATOR_VERSION, config.task, config.split, config.seed, index, *purpose)
 
-    def _offsets(
-        self, spans: list[Span], sizes: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        """Returns the background tokens before each gap of `slots`."""
-        if not spans:
-            return np.zeros(len(slots), dtype=np.int64)
-        sentences = self._store.sentence_offsets
-        starts = sentences[np.asarray([span.first for span in spans])]
-        lens = np.asarray([span.end for span in spans]) - starts
-        which = np.searchsorted(np.cumsum(sizes), slots, side="right")
-        inner = np.minimum(which, len(spans) - 1)
-        before = (np.cumsum(sizes) - sizes)[inner]
-        first = np.asarray([span.first for span in spans])[inner]
-        offsets = (np.cumsum(lens) - lens)[inner]
-        offsets += sentences[first + slots - before] - starts[inner]
-        return np.where(which == len(spans), lens.sum(), offsets)
+    def _fits(self, index: int, budget: int) -> bool:
+        if budget == 0 or not self.config.has_fact_limit:
+            return True
+        return len(self.question(index).facts) <= _most_facts(budget)
 
-    def _metadata(self, question: Question, layout: _Layout) -> dict[str, PlainTree]:
-        fact_lens = np.asarray([len(fact) for fact in layout.facts], dtype=np.int64)
-        starts = layout.offsets + np.cumsum(fact_lens) - fact_lens
-        num_background = sum(
-            span.end - int(self._store.sentence_offsets[span.first]) for span in layout.spans
-        )
+    def _check_facts(self, question: Question, index: int, budget: int) -> None:
+        found, most = len(question.facts), _most_facts(budget)
+        if budget and self.config.has_fact_limit and found > most:
+            raise DataError(
+                f"Sample {index} of {self.task} has {found} facts, but a context of {budget} "
+                f"tokens takes at most {most} (an eighth, less the question). Ask for a longer "
+                "one, take the samples of `indices(...)`, or set `has_fact_limit=False`."
+            )
+
+    def _told(self, question: Question, index: int) -> list[int]:
+        """Returns which facts are told, in their order of telling."""
+        numbers = range(len(question.facts))
+        if self.config.facts == "shuffled":
+            return self._dice(index, "order").shuffle(numbers)
+        if self.config.facts == "distractors":
+            lines = question.fact_numbers
+            return [each for each in numbers if lines[each] not in question.supporting]
+        return list(numbers)
+
+    def _lay_out(self, facts: list[str], index: int, budget: int) -> Layout:
+        items = [_as_ids(self.encoder.encode(fact)) for fact in facts]
+        lens = [len(item) for item in items]
+        placement = self.config.placement
+        spans = self._spans(budget - sum(lens), index, budget)
+        text = RunningText(self.store, spans)
+        gaps = placement.draw(text, lens, self._dice(index, "places"))
+        return Layout(text, text.offsets(gaps), items, _as_ids([]))
+
+    def _spans(self, num_tokens: int, index: int, budget: int) -> Sequence[Span]:
+        if num_tokens <= 0:
+            return []
+        if num_tokens > self.store.num_tokens and not self.config.may_repeat:
+            raise DataError(
+                f"A background of {num_tokens} tokens is asked for, but the books hold only "
+                f"{self.store.num_tokens}. Give more books, or set `may_repeat=True`."
+            )
+        dice = self._dice(index, "background", budget)
+        if self.config.background == "sentences":
+            seed = [dice.below(1 << 32) for _ in range(4)]
+            return BackgroundWalk(self.store, np.random.default_rng(seed)).spans(num_tokens)
+        longest = self.config.placement.max_sentence_len(budget)
+        return ReferenceWalk(
+            self.store, dice, max_sentence_len=longest, left_out=self._left_out
+        ).spans(num_tokens)
+
+    def _metadata(self, layout: Layout, budget: int) -> dict[str, PlainTree]:
+        config = self.config
         return {
-            "question": question.question,
-            "facts": list(question.facts),
-            "fact_starts": [int(start) for start in starts],
-            "supporting": [question.fact_numbers.index(each) for each in question.supporting],
-            "repetition": num_background / self._store.num_tokens,
+            "split": config.split,
+            "seed": config.seed,
+            "placement": config.placement.name,
+            "question_at": config.question_at,
+            "facts": config.facts,
+            "background": config.background,
+            "has_lookalikes": config.has_lookalikes,
+            "budget": budget,
+            "num_excess": max(0, sum(layout.lens) - budget) if budget else 0,
+            "repetition": layout.text.num_tokens / self.store.num_tokens,
+            "counting": _COUNTING,
+            "tokenizer": self.encoder.digest,
+            "store": self.store.digest,
+            "splitter": self.store.splitter,
+            "version": GENERATOR_VERSION,
         }
 
-
-def _pieces(store: BackgroundStore, layout: _Layout) -> Iterator[Ids]:
-    """Yields the context: background with the facts at their offsets, in short pieces."""
-    position = 0
-    pending = 0
-    for span in layout.spans:
-        tokens = store.slice(span)
-        cursor = 0
-        last = int(np.searchsorted(layout.offsets, position + len(tokens)))
-        for number in range(pending, last):
-            stop = int(layout.offsets[number]) - position
-            yield from _cut(tokens[cursor:stop])
-            yield layout.facts[number]
-            cursor = stop
-        pending = last
-        yield from _cut(tokens[cursor:])
-        position += len(tokens)
-    yield from layout.facts[pending:]
+    def _hash_origin(self) -> str:
+        questions = hashlib.blake2b(digest_size=16)
+        for each in self._questions or ():
+            questions.update(repr(each).encode())
+        origin = {
+            "version": GENERATOR_VERSION,
+            "config": self.config.to_dict(),
+            "store": self.store.digest,
+            "books": list(self.store.books),
+            "tokenizer": self.encoder.digest,
+            "questions": questions.hexdigest() if self._questions is not None else None,
+        }
+        return hashlib.blake2b(
+            json.dumps(origin, sort_keys=True).encode(), digest_size=8
+        ).hexdigest()
 
 
-def _cut(tokens: Ids) -> Iterator[Ids]:
-    for start in range(0, len(tokens), PIECE_LEN):
-        yield np.asarray(tokens[start : start + PIECE_LEN], dtype=np.int64)
+def _most_facts(budget: int) -> int:
+    return max(0, budget // TOKENS_PER_LINE - 1)
+
+
+def _placed(question: Question, told: list[int], layout: Layout) -> tuple[PlacedFact, ...]:
+    return tuple(
+        PlacedFact(
+            text=question.facts[number],
+            start=start,
+            length=len(item),
+            is_supporting=question.fact_numbers[number] in question.supporting,
+        )
+        for number, start, item in zip(told, layout.starts, layout.items, strict=True)
+    )
 
 
 def _as_ids(ids: list[int]) -> Ids:

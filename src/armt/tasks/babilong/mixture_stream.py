@@ -1,0 +1,112 @@
+"""The endless training stream over all tasks: any mixture of tasks and lengths, in any form.
+
+Every row depends on the stream's seed and its number alone. Batch g of all batches holds the rows
+from g * batch_size on; a shard takes every so-manieth batch. So the same rows come at any number of
+ranks and workers, and a run goes on from a number without drawing what came before.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import final
+
+import numpy as np
+import torch
+
+from armt.core.errors import ConfigError
+from armt.tasks.babi.dice import Dice
+from armt.tasks.babilong.mixture_config import ChatTemplate, LengthStage, MixtureStreamConfig
+from armt.tasks.babilong.mixture_rows import Row, RowMaker, write_row
+from armt.tasks.babilong.store import BackgroundStore
+from armt.tasks.babilong.task_config import GENERATOR_VERSION
+from armt.tasks.contract import NO_LABEL, Batch, TextEncoder
+
+
+@final
+class MixtureStream:
+    """Batches of contexts with their questions and answers.
+
+    Rows are padded on the right with the end token. Labels stand on the answer alone: on the token
+    that asks for it, its own tokens and the end token; in a chat on the assistant's words and what
+    the template puts after them. `Batch.facts` tells where the facts of each row stand.
+    """
+
+    def __init__(
+        self,
+        config: MixtureStreamConfig,
+        store: BackgroundStore,
+        encoder: TextEncoder,
+        seed: int = 0,
+        *,
+        template: ChatTemplate | None = None,
+    ) -> None:
+        """Makes the stream of all batches.
+
+        Raises:
+            ConfigError: chats are asked for without a template, or it hides what it is given.
+        """
+        self.config = config
+        self.seed = seed
+        self._parts = (store, encoder, template)
+        self._end_id = encoder.end_id
+        self._rows = RowMaker(config, store, encoder, seed, template)
+        self._first, self._stride = 0, 1
+
+    def sharded(self, rank: int, num_shards: int) -> "MixtureStream":
+        """Returns the part of this stream that one of `num_shards` readers takes.
+
+        Its batch k is this stream's batch `k * num_shards + rank`; parts may be parted again, among
+        ranks first and then among the workers of each.
+
+        Raises:
+            ConfigError: there is no such part.
+        """
+        if not 0 <= rank < num_shards:
+            raise ConfigError(
+                f"A shard is a number from 0 to the number of shards - 1. Got {rank} of "
+                f"{num_shards}."
+            )
+        store, encoder, template = self._parts
+        part = MixtureStream(self.config, store, encoder, self.seed, template=template)
+        part._first = self._first + self._stride * rank
+        part._stride = self._stride * num_shards
+        return part
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches from number `start` on; see `TrainingStream`."""
+        for step in count(start):
+            yield self._batch(self._first + self._stride * step)
+
+    def _batch(self, number: int) -> Batch:
+        size = self.config.batch_size
+        rows = [self._row(number, number * size + row) for row in range(size)]
+        shape = (size, max(row.num_tokens for row in rows))
+        input_ids = np.empty(shape, dtype=np.int64)
+        labels = np.full(shape, NO_LABEL, dtype=np.int64)
+        starts: list[int] = []
+        for row, ids, marks in zip(rows, input_ids, labels, strict=True):
+            starts.append(write_row(row, ids, marks))
+            ids[row.num_tokens :] = self._end_id
+        return Batch(
+            input_ids=torch.from_numpy(input_ids),
+            labels=torch.from_numpy(labels),
+            label_start=min(starts),
+            facts=tuple(row.facts for row in rows),
+        )
+
+    def _row(self, batch: int, number: int) -> Row:
+        config = self.config
+        dice = Dice(GENERATOR_VERSION, "mixture", self.seed, "row", number)
+        task = dice.weigh(config.tasks, [share.weight for share in config.tasks]).task
+        if config.is_length_shared:
+            dice = Dice(GENERATOR_VERSION, "mixture", self.seed, "batch", batch)
+        lengths = _stage_at(config.stages, batch).lengths
+        is_longest = dice.chance(config.mixed_length_ratio)
+        return self._rows.row(number, task, max(lengths) if is_longest else dice.pick(lengths))
+
+
+def _stage_at(stages: tuple[LengthStage, ...], batch: int) -> LengthStage:
+    for stage in stages[:-1]:
+        if batch < stage.num_batches:
+            return stage
+        batch -= stage.num_batches
+    return stages[-1]
