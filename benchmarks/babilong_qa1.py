@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from armt.evaluation.answers import answer_samples
 from armt.recipes.registry import RECIPES
-from armt.tasks.babilong.sample import BabilongTask
+from armt.tasks.babilong.task_config import BabilongTaskConfig
 from armt.training.callbacks.log import TrainingLog
 from armt.training.run import prepare
 from armt.training.text import load_store
@@ -65,7 +65,8 @@ def main() -> None:
     }
     save_file(tensors, options.weights)
     store = load_store(options.folder, config.text, encoder, "test")
-    task = BabilongTask(store, encoder, seed=TASK_SEED)
+    # nothing is reserved for a prompt: 64k are 64,000 tokens of context
+    task = BabilongTaskConfig(seed=TASK_SEED, reserve_len=0).build(store, encoder)
     for cell in options.cells:
         length, _, count = cell.partition(":")
         started = time.monotonic()

@@ -196,17 +196,21 @@ def heatmap_records() -> list[Record]:
     """Returns the boxed model's shares as single questions, which is what a heat map counts."""
     return [
         Record(
+            subject=str(each.params["model"]),
+            category="recurrent",
+            knows_facts=True,
+            subject_fingerprint=str(each.params["model"]),
+            prompt_hash="",
             task=str(each.params["task"]),
+            task_fingerprint="",
+            seed=0,
             length=parse_length(each.params["tokens"]),
             index=index,
             arm=str(each.params["memory"]),
             question="",
             answer="",
             truth="",
-            is_correct=index < each.score.num_correct,
-            model=str(each.params["model"]),
-            seed=0,
-            seconds=0.0,
+            scores={"exact": index < each.score.num_correct},
         )
         for each in load_measured(BOXED_RUN)
         if each.name == "babilong.accuracy"

@@ -89,16 +89,16 @@ def books(tmp_path):
 
 def test_an_evaluation_writes_tables_and_is_resumed(run, model, books, tmp_path):
     out = tmp_path / "results"
-    args = ("evaluate", "--out", out, "--model", model, "--lengths", "0k,300", "--num-samples", "2")
+    args = ("evaluate", "--out", out, "--model", model, "--lengths", "0k,700", "--num-samples", "2")
     result = run(*args, "--background", books)
     assert result.exit_code == 0, result.stderr
     assert "| qa1 | on |" in result.stdout
     rows = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
     assert [(row["arm"], row["length"]) for row in rows] == [
         ("on", "0"),
-        ("on", "300"),
+        ("on", "700"),
         ("off", "0"),
-        ("off", "300"),
+        ("off", "700"),
     ]
     records = (out / "records.jsonl").read_bytes()
     assert len(records.splitlines()) == 8
@@ -111,9 +111,7 @@ def test_evaluation_mistakes_are_told(refused, model, books, tmp_path):
     args = ("evaluate", "--out", tmp_path / "out", "--model", model)
     assert "A length is a number" in refused(*args, "--lengths", "long")
     assert "num_samples" in refused(*args, "--num-samples", "0")
-    assert "No generator for the task 'qa99'" in refused(
-        *args, "--task", "qa99", "--background", books
-    )
+    assert "Unknown bAbI task 'qa99'" in refused(*args, "--task", "qa99", "--background", books)
     (tmp_path / "empty").mkdir()
     assert "No .txt file" in refused(*args, "--background", tmp_path / "empty")
 

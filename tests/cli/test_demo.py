@@ -19,7 +19,7 @@ def few_books(monkeypatch):
     """Leaves a few of the books that come with Python, some of them for testing."""
     books = list(itertools.islice(embedded_books(), 25))
     monkeypatch.setattr("armt.cli.hidden_facts.embedded_books", lambda: iter(books))
-    monkeypatch.setattr("armt.training.text.embedded_books", lambda: iter(books))
+    monkeypatch.setattr("armt.tasks.babilong.corpus.embedded_books", lambda: iter(books))
 
 
 def one_step_of_smoke():

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from armt.evaluation.metrics import Score, chance, wilson_interval
+from armt.evaluation.metrics import Comparison, Score, chance, compare, wilson_interval
 
 
 # Computed independently: roots of (p - share)^2 = z^2 p (1 - p) / n, as published in many tables.
@@ -41,3 +41,30 @@ def test_more_right_answers_than_samples_is_a_mistake():
 
 def test_chance_is_the_share_of_the_most_frequent_answer():
     assert chance(["garden", "kitchen", "garden", "office"]) == 0.5
+
+
+# Computed by scipy.stats.binomtest.
+@pytest.mark.parametrize(
+    ("num_first", "num_second", "p_value"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),
+        (5, 0, 0.0625),
+        (0, 6, 0.03125),
+        (8, 2, 0.109375),
+        (5, 5, 1.0),
+        (10, 20, 0.098737146705389),
+        (1200, 1000, 2.1817026407914194e-05),
+    ],
+)
+def test_the_exact_test_of_mcnemar_against_known_values(num_first, num_second, p_value):
+    found = Comparison(7, num_first, num_second, 3).p_value
+    assert found == pytest.approx(p_value, rel=1e-5)
+
+
+def test_answers_are_compared_question_by_question():
+    first = [True, True, False, False, True]
+    second = [True, False, True, False, False]
+    assert compare(first, second) == Comparison(1, 2, 1, 1)
+    with pytest.raises(AssertionError, match="cannot pair"):
+        _ = compare(first, second[:-1])

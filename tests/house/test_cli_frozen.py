@@ -1,11 +1,21 @@
 """The commands and their options are few and do not change by the way."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from typer.main import get_command
 
 from armt.cli import app
 
+SAMPLES = ["--tasks", "--lengths", "--num-samples", "--background", "--set"]
 COMMANDS = {
     "ask": ["state", "question", "--model"],
+    "babilong evaluate": ["subject", "--out", *SAMPLES, "--process"],
+    "babilong generate": ["--out", *SAMPLES, "--check"],
+    "babilong lm-eval": ["model", "--out", *SAMPLES],
+    "babilong report": ["places", "--out", "--title"],
+    "babilong score": ["results_folder", "--out"],
+    "babilong store": ["--out", "--background", "--set"],
     "demo": ["--out"],
     "doctor": [],
     "evaluate": [
@@ -24,8 +34,16 @@ COMMANDS = {
 }
 
 
+def commands_in(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields every command of a group, and of the groups in it, with its whole name."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_in(command, f"{path}{name} ")
+        else:
+            yield path + name, command
+
+
 def test_commands_and_options_are_those_agreed_on():
-    commands = get_command(app).commands
     found = {
         name: [
             opt
@@ -35,12 +53,12 @@ def test_commands_and_options_are_those_agreed_on():
             )
             if opt != "--help"
         ]
-        for name, command in commands.items()
+        for name, command in commands_in(get_command(app))
     }
     assert found == COMMANDS
 
 
 def test_every_command_says_what_it_does():
-    for name, command in get_command(app).commands.items():
+    for name, command in commands_in(get_command(app)):
         assert command.help, f"`armt {name}` has no help."
         assert all(getattr(each, "help", None) or each.name == "help" for each in command.params)

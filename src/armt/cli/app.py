@@ -6,13 +6,14 @@ import typer
 from typer.core import TyperGroup
 
 from armt.cli.ask import ask
+from armt.cli.babilong import babilong
 from armt.cli.demo import demo
 from armt.cli.doctor import doctor
 from armt.cli.evaluate import evaluate
 from armt.cli.list import list_all
 from armt.cli.read import read
 from armt.cli.train import train
-from armt.core.errors import ArmtError
+from armt.core.errors import ArmtError, StoppedError
 
 MISTAKE_CODE = 2
 """Exit code after a mistake of the user or of the outside world."""
@@ -25,9 +26,12 @@ class ArmtCommands(TyperGroup):
     """Commands whose errors are one line with a remedy."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; ends with code 2 after a mistake and 130 after Ctrl-C."""
+        """Runs the command; ends with code 2 after a mistake and 128 + n after signal n."""
         try:
             return super().invoke(ctx)
+        except StoppedError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(error.exit_code) from error
         except ArmtError as error:
             typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(MISTAKE_CODE) from error
@@ -48,6 +52,7 @@ app = typer.Typer(
 for _command in (demo, train, evaluate, read, ask, doctor):
     _ = app.command()(_command)
 _ = app.command("list")(list_all)
+app.add_typer(babilong, name="babilong")
 
 
 def main() -> None:

@@ -101,10 +101,12 @@ def read_and_ask(boxed: "BoxedModel", folder: Path) -> int:
 
 def measure(boxed: "BoxedModel", out: Path) -> None:
     """Evaluates BABILong QA1 at a few lengths, with the memory and without; draws the heat map."""
-    from armt.cli.evaluate import PROSE, make_task, run_evaluation, write_results
+    from armt.cli.evaluate import PROSE, as_subject, make_task, run_evaluation, write_results
     from armt.evaluation.harness import EvaluationConfig
+    from armt.serving.folders import boxed_folder
 
     results().print("\n3. BABILong QA1, with the memory and without")
-    options = EvaluationConfig(lengths=LENGTHS, num_samples=NUM_SAMPLES, batch_size=NUM_SAMPLES)
+    options = EvaluationConfig(lengths=LENGTHS, num_samples=NUM_SAMPLES)
     task = make_task(boxed, PROSE, out, "qa1", seed=0)
-    write_results(run_evaluation(boxed, task, options, out), out)
+    subject = as_subject(boxed, boxed_folder(), batch_size=NUM_SAMPLES)
+    write_results(run_evaluation(subject, task, options, out), out)

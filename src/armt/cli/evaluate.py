@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from armt.evaluation.harness import EvaluationConfig
     from armt.evaluation.record import Record
+    from armt.evaluation.subject import Subject
+    from armt.evaluation.subjects.recurrent import RecurrentSubject
     from armt.serving.boxed_model import BoxedModel
     from armt.tasks.babilong.sample import BabilongTask
 
@@ -52,12 +54,11 @@ def evaluate(
     options = EvaluationConfig(
         lengths=tuple(parse_length(length) for length in lengths.split(",")),
         num_samples=num_samples,
-        batch_size=batch_size,
     )
     boxed = on_best_device(load_boxed(model or boxed_folder()))
     made = make_task(boxed, tuple(background or PROSE), out, task, seed)
-    records = run_evaluation(boxed, made, options, out)
-    write_results(records, out)
+    subject = as_subject(boxed, model or boxed_folder(), batch_size)
+    write_results(run_evaluation(subject, made, options, out), out)
 
 
 def on_best_device(boxed: "BoxedModel") -> "BoxedModel":
@@ -73,16 +74,29 @@ def make_task(
     boxed: "BoxedModel", background: tuple[str, ...], out: Path, task: str, seed: int
 ) -> "BabilongTask":
     """Returns a task over books that no model of the library is trained on; keeps their tokens."""
-    from armt.tasks.babilong.background import cached_store
-    from armt.tasks.babilong.sample import BabilongTask
+    from armt.tasks.babilong.building import cached_store
+    from armt.tasks.babilong.task_config import BabilongTaskConfig
     from armt.training.text import background_books
 
     store = cached_store(background_books(background), boxed.encoder, out / "background")
-    return BabilongTask(store.only("test"), boxed.encoder, task=task, seed=seed)
+    return BabilongTaskConfig(task=task, seed=seed).build(store.only("test"), boxed.encoder)
+
+
+def as_subject(boxed: "BoxedModel", folder: Path, batch_size: int) -> "RecurrentSubject":
+    """Returns a model as an evaluation wants it, called by the name of its folder."""
+    from armt.evaluation.subjects.recurrent import RecurrentSubject
+
+    return RecurrentSubject(
+        boxed.model,
+        boxed.encoder,
+        name=folder.resolve().name,
+        batch_size=batch_size,
+        max_answer_len=boxed.form.max_answer_len,
+    )
 
 
 def run_evaluation(
-    boxed: "BoxedModel", task: "BabilongTask", options: "EvaluationConfig", out: Path
+    subject: "Subject", task: "BabilongTask", options: "EvaluationConfig", out: Path
 ) -> "list[Record]":
     """Evaluates with a bar, keeping every record in `out`."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -98,14 +112,7 @@ def run_evaluation(
             text = f"questions, {length_name(progress.length)} tokens"
             bar.update(shown, description=text, completed=progress.num_done)
 
-        return evaluate(
-            boxed.model,
-            boxed.encoder,
-            task,
-            options,
-            record_path=out / RECORDS_NAME,
-            on_progress=show,
-        )
+        return evaluate(subject, task, options, record_path=out / RECORDS_NAME, on_progress=show)
 
 
 def write_results(records: "Sequence[Record]", out: Path) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 
 from armt.core.files import write_text
 from armt.tasks.babi.world import PEOPLE, PLACES, draw_moves, known_places, move_text
-from armt.tasks.babilong.background import MIN_SENTENCE_LEN
-from armt.tasks.babilong.corpus import embedded_books, split_sentences
+from armt.tasks.babilong.corpus import embedded_books
+from armt.tasks.babilong.splitters import split_sentences
+from armt.tasks.babilong.store import MIN_SENTENCE_LEN
 from armt.tasks.contract import TextEncoder
 
 NUM_FACTS = 24

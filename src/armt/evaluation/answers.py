@@ -1,19 +1,18 @@
 """Lets a recurrent model read samples side by side and answer their questions."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, cast
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, cast
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from armt.core.errors import DataError
+from armt.evaluation.subject import Arm
 from armt.recurrence.model import Recurrent
 from armt.recurrence.state import RecurrentState
 from armt.tasks.contract import Ids, Sample
-
-Arm = Literal["on", "off"]
-"""Whether the memory written while reading is there when the question comes."""
 
 _SEGMENTS_AT_ONCE = 32
 
@@ -39,15 +38,28 @@ def answer_samples(
     lengths = {sample.context_len for sample in samples}
     if len(lengths) != 1:
         raise DataError(f"Contexts read side by side need one length. Got {sorted(lengths)}.")
-    was_training = model.training
-    _ = model.eval()
-    with _precision(model):
+    with evaluating(model):
         state = read_side_by_side(model, [sample.context() for sample in samples])
-        found: dict[Arm, list[list[int]]] = {}
+        return answer_after(
+            model, samples, state, arms=arms, end_id=end_id, max_answer_len=max_answer_len
+        )
+
+
+def answer_after(
+    model: Recurrent,
+    samples: Sequence[Sample],
+    state: RecurrentState,
+    *,
+    arms: Sequence[Arm] = ("on", "off"),
+    end_id: int,
+    max_answer_len: int = 10,
+) -> dict[Arm, list[list[int]]]:
+    """Returns the answers to the samples' questions after their contexts were read to `state`."""
+    found: dict[Arm, list[list[int]]] = {}
+    with evaluating(model):
         for arm in arms:
-            start = state if arm == "on" else forget(model, state)
+            start = forget(model, state) if arm == "off" else state
             found[arm] = _answer(model, samples, start, end_id, max_answer_len)
-    _ = model.train(was_training)
     return found
 
 
@@ -111,8 +123,14 @@ def _answer(
     return [answer[: answer.index(end_id)] if end_id in answer else answer for answer in answers]
 
 
-def _precision(model: Recurrent) -> AbstractContextManager[Any]:
-    """Half precision on a GPU, full precision elsewhere."""
-    if model.device.type == "cuda" and model.dtype == torch.float32:
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Generator[None]:
+    """Evaluation mode, and half precision on a GPU; the mode before comes back at the end."""
+    was_training = model.training
+    half = model.device.type == "cuda" and model.dtype == torch.float32
+    _ = model.eval()
+    try:
+        with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
+            yield
+    finally:
+        _ = model.train(was_training)

@@ -1,24 +1,29 @@
 """A picture of the tables: tasks by lengths, one panel for each arm."""
 
+import math
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from armt.core.errors import ConfigError
-from armt.core.files import atomic_path
-from armt.evaluation.record import Record
+from armt.evaluation.metrics import Score
+from armt.evaluation.record import Metric, Record
+from armt.evaluation.reports.panels import PANEL_INCHES, Panel, draw_panel, save_figure
 from armt.evaluation.tables import Cell, cell_scores
 from armt.tasks.babilong.lengths import length_name
 
-_PANEL_INCHES = (5.0, 3.5)
-_TITLES = {"on": "memory on", "off": "memory off"}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_TITLES = {"on": "memory on", "off": "memory off", "none": "without a memory"}
 
 
 def draw_heatmap(
-    records: Sequence[Record], path: str | os.PathLike[str], *, title: str = ""
+    records: Sequence[Record],
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+    metric: Metric = "exact",
 ) -> None:
     """Draws accuracy in per cent as whole numbers, red at 0, yellow at 50, green at 100.
 
@@ -26,55 +31,45 @@ def draw_heatmap(
         records: what is drawn; cells without a record stay grey.
         path: where to; its ending decides the kind of picture (.png, .pdf, .svg).
         title: what stands above the panels.
+        metric: by which answers count as right.
 
     Raises:
         ConfigError: there is no record, or the ending is unknown.
         StorageError: the disk is full or refuses the file.
     """
-    from matplotlib.figure import Figure
-
-    kind = Path(path).suffix.removeprefix(".").lower()
-    if kind not in ("png", "pdf", "svg"):
-        raise ConfigError(f"A picture ends in .png, .pdf or .svg. Got '{path}'.")
-    scores = cell_scores(records)
+    scores = cell_scores(records, metric)
     if not scores:
         raise ConfigError("There is no record to draw. Evaluate something first.")
+    figure = _draw(scores)
+    if title:
+        _ = figure.suptitle(title)
+    save_figure(figure, path)
+
+
+def _draw(scores: Mapping[Cell, Score]) -> "Figure":
+    """Returns the panels of all arms, side by side."""
+    from matplotlib.figure import Figure
+
     arms = list(dict.fromkeys(cell.arm for cell in scores))
     tasks = sorted({cell.task for cell in scores})
     lengths = sorted({cell.length for cell in scores})
-    height = max(_PANEL_INCHES[1], 1.5 + 0.4 * len(tasks)) if len(tasks) > 1 else 2.2
-    width = max(_PANEL_INCHES[0], 1.5 + 0.5 * len(lengths))
+    height = max(PANEL_INCHES[1], 1.5 + 0.4 * len(tasks)) if len(tasks) > 1 else 2.2
+    width = max(PANEL_INCHES[0], 1.5 + 0.5 * len(lengths))
     figure = Figure(figsize=(width * len(arms), height), layout="constrained")
     for number, arm in enumerate(arms, start=1):
-        values = [
-            [_per_cent(scores.get(Cell(task, arm, length))) for length in lengths] for task in tasks
-        ]
-        axes = figure.add_subplot(1, len(arms), number)
-        _draw_panel(axes, np.asarray(values), tasks, [length_name(each) for each in lengths])
-        _ = axes.set_title(_TITLES.get(arm, arm))
-    if title:
-        _ = figure.suptitle(title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=150)
+        panel = Panel(
+            title=_TITLES.get(arm, arm),
+            subtitle="",
+            rows=tuple(tasks),
+            columns=tuple(map(length_name, lengths)),
+            values=tuple(
+                tuple(_per_cent(scores.get(Cell(task, arm, length))) for length in lengths)
+                for task in tasks
+            ),
+        )
+        draw_panel(figure.add_subplot(1, len(arms), number), panel)
+    return figure
 
 
-def _per_cent(score: Any) -> float:
-    return float("nan") if score is None else 100 * cast("float", score.accuracy)
-
-
-def _draw_panel(axes: Any, values: Any, tasks: Sequence[str], lengths: Sequence[str]) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    colours = LinearSegmentedColormap.from_list("accuracy", ["#ff0000", "#ffff00", "#34a853"])
-    axes.set_facecolor("#dddddd")
-    axes.imshow(values, cmap=colours, vmin=0, vmax=100, aspect="auto")
-    axes.set_xticks(range(len(lengths)), labels=lengths)
-    axes.set_yticks(range(len(tasks)), labels=tasks)
-    axes.set_xticks(np.arange(0.5, len(lengths) - 1), minor=True)
-    axes.set_yticks(np.arange(0.5, len(tasks) - 1), minor=True)
-    axes.grid(which="minor", color="white", linewidth=1)
-    axes.tick_params(which="both", length=0)
-    axes.set_xlabel("context, tokens")
-    for row, column in zip(*np.nonzero(~np.isnan(values)), strict=True):
-        text = f"{values[row, column]:.0f}"
-        _ = axes.text(column, row, text, ha="center", va="center", color="black")
+def _per_cent(score: Score | None) -> float:
+    return math.nan if score is None else 100 * score.accuracy

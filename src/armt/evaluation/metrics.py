@@ -50,6 +50,53 @@ def wilson_interval(num_correct: int, num_samples: int, z: float = _Z95) -> Inte
     return Interval(max(0.0, low), min(1.0, high))
 
 
+class Comparison(NamedTuple):
+    """Two subjects asked the same questions."""
+
+    num_both: int
+    """Questions that both answered rightly."""
+
+    num_first: int
+    """Questions that the first alone answered rightly."""
+
+    num_second: int
+    """Questions that the second alone answered rightly."""
+
+    num_neither: int
+    """Questions that both answered wrongly."""
+
+    @property
+    def p_value(self) -> float:
+        """How probable so uneven a difference is between two subjects that are equally good.
+
+        The exact two-sided test of McNemar (1947): of the questions that one alone answered
+        rightly, each half belongs to either with the same probability.
+        """
+        num_uneven = self.num_first + self.num_second
+        term = total = 1
+        for number in range(min(self.num_first, self.num_second)):
+            term = term * (num_uneven - number) // (number + 1)
+            total += term
+        return min(1.0, 2 * total / 2**num_uneven) if num_uneven else 1.0
+
+
+def compare(first: Sequence[bool], second: Sequence[bool]) -> Comparison:
+    """Counts who was right where; entry i of both is the same question.
+
+    Args:
+        first: whether the first subject was right, for each question.
+        second: whether the second was.
+    """
+    assert len(first) == len(second), f"{len(first)} answers cannot pair with {len(second)}"
+    pairs = list(zip(first, second, strict=True))
+    return Comparison(
+        pairs.count((True, True)),
+        pairs.count((True, False)),
+        pairs.count((False, True)),
+        pairs.count((False, False)),
+    )
+
+
 def chance(truths: Sequence[str]) -> float:
     """Returns the accuracy of always giving the most frequent answer; NaN without a sample."""
     if not truths:

@@ -1,34 +1,72 @@
-"""One record for each question asked, kept in a file that an evaluation can be resumed from."""
+"""One record for each question asked: what was asked, what was said, how it was judged."""
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple, final
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, cast
 
-from armt.core.config import Config
-from armt.core.errors import ConfigError, DataError
-from armt.evaluation.json_lines import JsonLines
+from armt.core.config import PlainTree
+from armt.core.errors import DataError
+
+RECORD_VERSION = 2
+"""Version of the layout of a record; files of another one are refused."""
+
+Metric = Literal["reference", "strict", "exact"]
+"""`reference`: the official rules of BABILong with their defects; `strict`: the same with whole
+words; `exact`: the output is the answer, white space around it aside."""
+
+METRICS: tuple[Metric, ...] = ("reference", "strict", "exact")
+"""All metrics, the most lenient first."""
 
 
 class RecordKey(NamedTuple):
     """What makes a record unique: the same key is never measured twice."""
 
-    model: str
-    seed: int
+    subject: str
+    """Fingerprint of the subject."""
+
+    prompt: str
+    """Hash of its prompt."""
+
+    samples: str
+    """Fingerprint of the task."""
+
     task: str
     length: int
+
     sample: int
     """Number of the sample within its cell."""
+
     arm: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record(Config):
-    """One question and what a model said."""
+class Record:
+    """One question and what a subject said."""
+
+    subject: str
+    """Name of the subject, as in tables."""
+
+    category: str
+    """How it comes to its answers, such as `recurrent` or `endpoint`."""
+
+    knows_facts: bool
+    """Whether its makers told it what the sentences of the task look like."""
+
+    subject_fingerprint: str
+    """Short hash of all that decides its answers."""
+
+    prompt_hash: str
+    """Hash of the wording of its prompt; empty without one."""
 
     task: str
     """Name of the task, such as `qa1`."""
+
+    task_fingerprint: str
+    """Short hash of all that decides the samples."""
+
+    seed: int
+    """Seed of the task."""
 
     length: int
     """Tokens of context asked for."""
@@ -37,72 +75,130 @@ class Record(Config):
     """Number of the sample within its cell."""
 
     arm: str
-    """`on` or `off`: whether the memory was there when the question came."""
+    """`on` or `off`: whether the memory was there when the question came; `none` without one."""
 
     question: str
     """The question as text."""
 
     answer: str
-    """What the model said, cut before its end token."""
+    """The output as it came, cut before its end token; empty after a failure."""
 
     truth: str
     """The right answer."""
 
-    is_correct: bool
-    """Whether the answer is the right one, white space around it aside."""
+    scores: Mapping[str, bool]
+    """Whether the answer is right, by each metric that the task has."""
 
-    model: str
-    """Fingerprint of the model."""
+    failure: str = ""
+    """Why there is no output; empty if there is one."""
 
-    seed: int
-    """Seed of the task."""
+    context_len: int = 0
+    """Tokens of the context, as the task counts them."""
 
-    seconds: float
+    num_dropped: int = 0
+    """Tokens of context that the subject could not be shown."""
+
+    num_facts: int = 0
+    """Facts of the task within the context."""
+
+    supporting_starts: tuple[int, ...] = ()
+    """Tokens of context before each fact that the answer follows from."""
+
+    seconds: float = 0.0
     """Time for reading and answering, shared evenly by samples read side by side and arms."""
+
+    details: Mapping[str, PlainTree] = field(default_factory=dict[str, PlainTree])
+    """What the subject told about its answer, such as the passages that it retrieved."""
+
+    metadata: Mapping[str, PlainTree] = field(default_factory=dict[str, PlainTree])
+    """How the sample was made: placement, repetition of the background, and so on."""
 
     @property
     def key(self) -> RecordKey:
         """What makes the record unique."""
-        return RecordKey(self.model, self.seed, self.task, self.length, self.index, self.arm)
+        return RecordKey(
+            self.subject_fingerprint,
+            self.prompt_hash,
+            self.task_fingerprint,
+            self.task,
+            self.length,
+            self.index,
+            self.arm,
+        )
 
-
-@final
-class RecordFile:
-    """Records in a JSONL file; without a path they are held in memory alone."""
-
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Reads what is there.
-
-        Raises:
-            DataError: a line other than a torn last one is damaged or no record.
-        """
-        self._lines = None if path is None else JsonLines(path)
-        self._records = [] if self._lines is None else _load(self._lines)
-
-    @property
-    def records(self) -> list[Record]:
-        """All records; of those with one key the last."""
-        return list({record.key: record for record in self._records}.values())
-
-    def append(self, records: Sequence[Record]) -> None:
-        """Adds a group of records; they are on the disk when this returns.
+    def is_right(self, metric: Metric) -> bool:
+        """Says whether the answer is right by `metric`.
 
         Raises:
-            StorageError: the disk is full or refuses the file.
+            DataError: the task has no such metric.
         """
-        if self._lines is not None:
-            self._lines.append([record.to_dict() for record in records])
-        self._records.extend(records)
-
-
-def _load(lines: JsonLines) -> list[Record]:
-    records: list[Record] = []
-    for number, row in enumerate(lines.read(), start=1):
-        try:
-            records.append(Record.from_dict(row))
-        except (ConfigError, TypeError) as error:
+        if metric not in self.scores:
             raise DataError(
-                f"'{Path(lines.path)}', line {number}, is no record of an evaluation ({error}). "
-                "Choose another file."
-            ) from error
-    return records
+                f"The records of '{self.task}' are not judged by the metric '{metric}'. Known: "
+                f"{', '.join(self.scores)}."
+            )
+        return self.scores[metric]
+
+    def to_dict(self) -> dict[str, PlainTree]:
+        """Returns the record as plain data, its version first."""
+        row: dict[str, PlainTree] = {"version": RECORD_VERSION}
+        for name in _KINDS:
+            value = getattr(self, name)
+            row[name] = list(value) if name == "supporting_starts" else value
+        return row
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, object]) -> "Record":
+        """Makes a record from plain data.
+
+        Raises:
+            DataError: it has another version, a field is missing or unknown, or a value is wrong.
+        """
+        if row.get("version") != RECORD_VERSION:
+            raise DataError(
+                f"It has version {row.get('version', 'none')}; this library writes and reads "
+                f"version {RECORD_VERSION}"
+            )
+        names = set(row) - {"version"}
+        unknown, missing = sorted(names - set(_KINDS)), sorted(_NEEDED - names)
+        if unknown or missing:
+            raise DataError(f"Unknown fields: {unknown}; missing fields: {missing}")
+        values = {name: _checked(name, row[name]) for name in names}
+        return cls(**cast("dict[str, Any]", values))
+
+
+_FIELDS = dataclasses.fields(Record)
+_NEEDED = {
+    each.name
+    for each in _FIELDS
+    if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+}
+_TREES = ("scores", "details", "metadata")
+_KINDS: dict[str, type] = {
+    each.name: dict if each.name in _TREES else cast("type", each.type)
+    for each in _FIELDS
+    if each.name != "supporting_starts"
+} | {"supporting_starts": list}
+
+
+def _checked(name: str, value: object) -> object:
+    """Returns the value of a field, of its own type.
+
+    Raises:
+        DataError: the value is of another type.
+    """
+    kind = _KINDS[name]
+    if kind is float and type(value) is int:
+        value = float(value)
+    if name == "scores" and isinstance(value, dict):
+        given = cast("dict[str, object]", value).values()
+        wrong = [item for item in given if type(item) is not bool]
+    elif name == "supporting_starts" and isinstance(value, list):
+        starts = cast("list[object]", value)
+        wrong = [item for item in starts if type(item) is not int]
+        value = tuple(starts)
+    else:
+        wrong = [] if type(value) is kind else [value]
+    if wrong:
+        raise DataError(f"The field '{name}' holds {wrong[0]!r}")
+    return value

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from armt.evaluation.metrics import Score, chance
-from armt.evaluation.record import Record
+from armt.evaluation.record import Metric, Record
 from armt.tasks.babilong.lengths import length_name
 
 
@@ -19,24 +19,24 @@ class Cell(NamedTuple):
     length: int
 
 
-def cell_scores(records: Sequence[Record]) -> dict[Cell, Score]:
+def cell_scores(records: Sequence[Record], metric: Metric = "exact") -> dict[Cell, Score]:
     """Returns the score of every cell that has a record, sorted by task, arm and length.
 
     Arm `on` comes before `off`.
     """
     found: dict[Cell, list[bool]] = defaultdict(list)
     for record in records:
-        found[Cell(record.task, record.arm, record.length)].append(record.is_correct)
+        found[Cell(record.task, record.arm, record.length)].append(record.is_right(metric))
     ordered = sorted(found, key=lambda cell: (cell.task, cell.arm != "on", cell.length))
     return {cell: Score(sum(found[cell]), len(found[cell])) for cell in ordered}
 
 
-def to_markdown(records: Sequence[Record]) -> str:
+def to_markdown(records: Sequence[Record], metric: Metric = "exact") -> str:
     """Returns a table with a row for each task and arm and a column for each length.
 
     Cells hold the accuracy in per cent and, in brackets, its 95 % interval.
     """
-    scores = cell_scores(records)
+    scores = cell_scores(records, metric)
     lengths = sorted({cell.length for cell in scores})
     header = ["task", "memory", *(length_name(length) for length in lengths)]
     lines = [header, ["---", "---", *["---:"] * len(lengths)]]
@@ -46,7 +46,7 @@ def to_markdown(records: Sequence[Record]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def to_csv(records: Sequence[Record]) -> str:
+def to_csv(records: Sequence[Record], metric: Metric = "exact") -> str:
     """Returns a table with a line for each cell: counts, accuracy, 95 % interval, chance.
 
     Shares are in [0, 1]; `chance` is the accuracy of always giving the cell's most frequent answer.
@@ -57,7 +57,7 @@ def to_csv(records: Sequence[Record]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*Cell._fields, *Score._fields, "accuracy", "low", "high", "chance"])
-    for cell, score in cell_scores(records).items():
+    for cell, score in cell_scores(records, metric).items():
         shares = (score.accuracy, *score.interval, chance(truths[cell]))
         writer.writerow([*cell, *score, *(f"{share:.4f}" for share in shares)])
     return text.getvalue()

@@ -1,0 +1,147 @@
+"""What the commands of `armt babilong` read and write of results."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from armt.cli.babilong_samples import count_bar
+from armt.cli.console import results
+from armt.core.errors import DataError
+from armt.core.files import write_text
+from armt.evaluation.record import Metric, Record
+from armt.evaluation.record_file import RecordFile
+from armt.evaluation.reports.collate import AVERAGE, ModelTable, collate, write_collation
+from armt.evaluation.reports.depth import curves_by, depth_table, draw_depth
+from armt.evaluation.reports.exchange import export_records, records_of
+from armt.evaluation.reports.html_page import write_report
+from armt.evaluation.reports.leaderboard import draw_leaderboard
+from armt.evaluation.reports.panels import Panel, draw_panels
+from armt.evaluation.reports.reference_files import ScoredFile, find_files, score_files
+from armt.evaluation.reports.standings import own_standings
+from armt.evaluation.reports.text_tables import (
+    BOTH,
+    TableRow,
+    table_rows,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+from armt.tasks.babilong.lengths import length_name
+
+if TYPE_CHECKING:  # importing rich draws random numbers, which an import should not
+    from rich.table import Table
+
+RECORDS_NAME, REPORT_NAME = "records.jsonl", "report.html"
+_EXPORT_NAME = "reference_files"
+
+
+def find_records(place: Path) -> list[Path]:
+    """Returns the record files at or below `place`; none if it holds the reference's files.
+
+    Raises:
+        DataError: there is no such file or folder.
+    """
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise DataError(f"There is no '{place}'. Name a file of records or a folder of results.")
+    return sorted(place.rglob(RECORDS_NAME))
+
+
+def load_results(places: Sequence[Path]) -> list[Record]:
+    """Returns the records of all places; the reference's result files become records too.
+
+    Raises:
+        DataError: a place holds neither, or a file is damaged.
+    """
+    records: list[Record] = []
+    for place in places:
+        paths = find_records(place)
+        for path in paths:
+            records += RecordFile(path).records
+        if not paths:
+            for file in find_files(place):
+                records += records_of(file)
+    if not records:
+        raise DataError("There is no record there yet. Evaluate something first.")
+    return records
+
+
+def score_tree(folder: Path) -> list[ScoredFile]:
+    """Scores the reference's result files below `folder`, with a bar."""
+    files = find_files(folder)
+    scored: list[ScoredFile] = []
+    with count_bar() as show:
+        for each in score_files(files):
+            scored.append(each)
+            show(each.file.model, len(scored), len(files))
+    return scored
+
+
+def show_collation(scored: Sequence[ScoredFile], out: Path | None) -> None:
+    """Prints the best rows of each model by both metrics; writes the collations to `out`."""
+    num_rows = sum(each.reference.num_samples for each in scored)
+    for metric in BOTH:
+        tables = collate(scored, metric=metric)
+        for table in tables:
+            results().print(_model_text(table, metric))
+        if out is not None:
+            _ = write_collation(tables, out / metric)
+    results().print(f"{num_rows:,} predictions in {len(scored):,} files.")
+
+
+def write_tables(records: Sequence[Record], folder: Path) -> str:
+    """Writes the tables as Markdown, LaTeX and CSV; returns the first."""
+    table = to_markdown(records)
+    write_text(folder / "table.md", table)
+    write_text(folder / "table.tex", to_latex(records))
+    write_text(folder / "table.csv", to_csv(records))
+    return table
+
+
+def write_everything(records: Sequence[Record], folder: Path, title: str) -> None:
+    """Writes page, tables, pictures and the reference's files of records."""
+    _ = write_tables(records, folder)
+    write_report(records, folder / REPORT_NAME, title=title)
+    for metric in BOTH:
+        panels = record_panels(records, metric)
+        if panels:
+            draw_panels(panels, folder / f"heatmap_{metric}.png")
+    draw_leaderboard(folder / "leaderboard.png", own_standings(records))
+    if curves_by(records, "reference"):
+        draw_depth(records, folder / "depth.png")
+        write_text(folder / "depth.csv", depth_table(records, "reference"))
+    _ = export_records(records, folder / _EXPORT_NAME)
+
+
+def record_panels(records: Sequence[Record], metric: Metric) -> list[Panel]:
+    """Returns a heat map for each subject and arm."""
+    lengths, rows = table_rows(records, (metric,))
+    grouped: dict[tuple[str, str], list[TableRow]] = {}
+    for row in rows:
+        grouped.setdefault((row.subject, row.arm), []).append(row)
+    return [
+        Panel(
+            title=subject,
+            subtitle=", ".join(part for part in (arm, metric) if part),
+            rows=tuple(row.task for row in members),
+            columns=tuple(map(length_name, lengths)),
+            values=tuple(
+                tuple(100 * score.accuracy if score else -1.0 for score in row.scores)
+                for row in members
+            ),
+        )
+        for (subject, arm), members in grouped.items()
+    ]
+
+
+def _model_text(table: ModelTable, metric: Metric) -> "Table":
+    from rich.table import Table
+
+    shown = Table(title=f"{table.model}, {metric}", title_justify="left", box=None, pad_edge=False)
+    shown.add_column("task")
+    for length in table.lengths:
+        shown.add_column(length_name(length), justify="right")
+    for task, row in [*table.best.items(), (AVERAGE, table.average)]:
+        shown.add_row(task, *("" if value < 0 else f"{value:.0f}" for value in row))
+    return shown

@@ -1,0 +1,1 @@
+"""Our models and our BABILong in the lm-evaluation-harness of EleutherAI (extra `lm-eval`)."""

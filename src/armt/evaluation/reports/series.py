@@ -1,0 +1,122 @@
+"""Records put into rows: the same subject asked in the same way about samples of one making."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from armt.evaluation.metrics import Score
+from armt.evaluation.record import Metric, Record
+
+ARM_NAMES = {"on": "memory on", "off": "memory off", "none": ""}
+"""How arms are called in tables; a subject without a memory has nothing to tell."""
+
+_ARM_ORDER = ("on", "none", "off")
+_HASH_LEN = 6
+
+
+class Series(NamedTuple):
+    """One row of a table; what differs in any of these is never counted together."""
+
+    subject: str
+    subject_fingerprint: str
+    prompt_hash: str
+    task: str
+    arm: str
+    task_fingerprint: str
+
+    @property
+    def asked(self) -> tuple[str, str, str]:
+        """The subject and the way it was asked, whatever the task."""
+        return self.subject, self.subject_fingerprint, self.prompt_hash
+
+
+ByLength = Mapping[int, Sequence[Record]]
+"""Length in tokens -> records."""
+
+
+def into_series(records: Iterable[Record]) -> dict[Series, dict[int, list[Record]]]:
+    """Returns the records of every row by length, rows and lengths in the order of tables.
+
+    Subjects stand in the order in which they come, tasks by number, arm `on` before `off`.
+    """
+    found: dict[Series, dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        found[series_of(record)][record.length].append(record)
+    subjects = list(dict.fromkeys(series.asked for series in found))
+    ordered = sorted(found, key=lambda series: (subjects.index(series.asked), _place(series)))
+    return {series: dict(sorted(found[series].items())) for series in ordered}
+
+
+def series_of(record: Record) -> Series:
+    """Returns the row that a record belongs to."""
+    return Series(
+        record.subject,
+        record.subject_fingerprint,
+        record.prompt_hash,
+        record.task,
+        record.arm,
+        record.task_fingerprint,
+    )
+
+
+def lengths_of(rows: Mapping[Series, ByLength]) -> list[int]:
+    """Returns all lengths of a table, shortest first."""
+    return sorted({length for by_length in rows.values() for length in by_length})
+
+
+def score_of(records: Sequence[Record], metric: Metric) -> Score | None:
+    """Returns the score of records of one cell; None without one that has the metric."""
+    judged = [record.scores[metric] for record in records if metric in record.scores]
+    return Score(sum(judged), len(judged)) if judged else None
+
+
+def support_recall(records: Sequence[Record]) -> float | None:
+    """Returns the mean share of supporting facts that a search found; None if none tells it."""
+    found = [record.details.get("support_recall") for record in records]
+    shares = [float(share) for share in found if isinstance(share, int | float)]
+    return sum(shares) / len(shares) if shares else None
+
+
+def subject_names(rows: Iterable[Series]) -> dict[tuple[str, str, str], str]:
+    """Returns what to call each subject: its name, and a hash where the name is not enough."""
+    asked = list(dict.fromkeys(series.asked for series in rows))
+    return {each: _told_apart(each, asked) for each in asked}
+
+
+def task_names(rows: Iterable[Series]) -> dict[Series, str]:
+    """Returns what to call the task of each row.
+
+    Its name, and a hash where a subject was asked about samples of several makings.
+    """
+    every = list(rows)
+    made: dict[tuple[tuple[str, str, str], str], set[str]] = defaultdict(set)
+    for series in every:
+        made[series.asked, series.task].add(series.task_fingerprint)
+    return {
+        series: series.task
+        if len(made[series.asked, series.task]) == 1
+        else f"{series.task} [{series.task_fingerprint[:_HASH_LEN]}]"
+        for series in every
+    }
+
+
+def task_number(task: str) -> tuple[int, str]:
+    """Returns a key by which qa2 comes before qa10."""
+    digits = "".join(sign for sign in task.split("@", maxsplit=1)[0] if sign.isdigit())
+    return int(digits or 0), task
+
+
+def _place(series: Series) -> tuple[tuple[int, str], str, int]:
+    order = _ARM_ORDER.index(series.arm) if series.arm in _ARM_ORDER else len(_ARM_ORDER)
+    return task_number(series.task), series.task_fingerprint, order
+
+
+def _told_apart(one: tuple[str, str, str], every: Sequence[tuple[str, str, str]]) -> str:
+    """The name of a subject, with as much of its hashes as tells it from those of its name."""
+    namesakes = [each for each in every if each[0] == one[0]]
+    parts = [one[0]]
+    if len({fingerprint for _, fingerprint, _ in namesakes}) > 1:
+        parts.append(f"[{one[1][:_HASH_LEN]}]")
+    if len({prompt for _, _, prompt in namesakes}) > 1:
+        parts.append(f"[prompt {one[2][:_HASH_LEN] or 'none'}]")
+    return " ".join(parts)

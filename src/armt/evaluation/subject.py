@@ -1,0 +1,81 @@
+"""Whatever can be asked: what an evaluation needs to know of it, and what it answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from armt.core.config import PlainTree
+from armt.tasks.contract import Sample
+
+Arm = Literal["on", "off", "none"]
+"""`on`: with what the memory read; `off`: the same model with an empty memory at the question;
+`none`: the subject has no memory to switch off."""
+
+Category = Literal["recurrent", "causal", "endpoint", "retrieval", "rules", "constant"]
+"""How a subject comes to its answers; tables never mix them up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a subject said to one question."""
+
+    text: str
+    """The output as it came, cut before an end token; empty after a failure."""
+
+    failure: str = ""
+    """Why there is no output; empty if there is one. A failure counts as a wrong answer."""
+
+    num_dropped: int = 0
+    """Tokens of context that the subject could not be shown."""
+
+    details: Mapping[str, PlainTree] = field(default_factory=dict[str, PlainTree])
+    """Whatever helps to understand the answer, such as the passages that were retrieved."""
+
+
+class Subject(Protocol):
+    """A model, a service or a rule that answers questions about contexts."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables, such as `armt/boxed-qa1`."""
+        ...
+
+    @property
+    def category(self) -> Category:
+        """How it comes to its answers."""
+        ...
+
+    @property
+    def knows_facts(self) -> bool:
+        """Whether it was told by its makers what the sentences of the task look like."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of all that decides its answers: weights, prompt, decoding."""
+        ...
+
+    @property
+    def prompt_hash(self) -> str:
+        """A hash of the wording of its prompt; empty if it has none."""
+        ...
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms it can be asked in: `("on", "off")` or `("none",)`."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of one context length that it wants to see together."""
+        ...
+
+    def answer(
+        self, samples: Sequence[Sample], arms: Sequence[Arm]
+    ) -> Mapping[Arm, Sequence[Answer]]:
+        """Answers samples whose contexts are of one length, each for itself, in every arm.
+
+        A failure that concerns one sample (a service that times out, a context that is too long)
+        is an `Answer` with a `failure`; what makes any further question useless is raised.
+        """
+        ...

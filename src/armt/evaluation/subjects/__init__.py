@@ -1,0 +1,1 @@
+"""Whatever can be asked: models, services, rules and controls."""

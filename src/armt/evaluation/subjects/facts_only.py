@@ -1,0 +1,109 @@
+"""A control: the facts of a sample without the text around them."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import final
+
+import numpy as np
+
+from armt.evaluation.subject import Answer, Arm, Category, Subject
+from armt.evaluation.subjects.hashing import short_hash
+from armt.tasks.contract import Ids, PlacedFact, Sample
+
+
+@final
+class FactsOnly:
+    """Shows another subject nothing but the facts, whatever the length."""
+
+    def __init__(self, subject: Subject) -> None:
+        """Takes the subject that is asked."""
+        self.subject = subject
+
+    @property
+    def name(self) -> str:
+        """The subject's name and what it is shown."""
+        return f"{self.subject.name}, facts alone"
+
+    @property
+    def category(self) -> Category:
+        """That of the subject."""
+        return self.subject.category
+
+    @property
+    def knows_facts(self) -> bool:
+        """Always: whoever finds the facts for it knows what they look like."""
+        return True
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the subject's."""
+        return short_hash(["facts only", self.subject.fingerprint])
+
+    @property
+    def prompt_hash(self) -> str:
+        """That of the subject."""
+        return self.subject.prompt_hash
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Those of the subject."""
+        return self.subject.arms
+
+    @property
+    def batch_size(self) -> int:
+        """That of the subject."""
+        return self.subject.batch_size
+
+    def answer(
+        self, samples: Sequence[Sample], arms: Sequence[Arm]
+    ) -> Mapping[Arm, Sequence[Answer]]:
+        """Asks the subject about the facts of each sample."""
+        by_len: dict[int, list[int]] = defaultdict(list)
+        shown = [facts_alone(sample) for sample in samples]
+        for place, sample in enumerate(shown):
+            by_len[sample.context_len].append(place)
+        found: dict[Arm, dict[int, Answer]] = {arm: {} for arm in arms}
+        for places in by_len.values():
+            answers = self.subject.answer([shown[place] for place in places], arms)
+            for arm in arms:
+                found[arm] |= dict(zip(places, answers[arm], strict=True))
+        return {arm: [found[arm][place] for place in range(len(samples))] for arm in arms}
+
+
+def facts_alone(sample: Sample) -> Sample:
+    """Returns the sample with a context of its facts and nothing else."""
+    starts = np.cumsum([0, *(fact.length for fact in sample.facts)])
+    facts = tuple(
+        fact._replace(start=int(start))
+        for fact, start in zip(sample.facts, starts[:-1], strict=True)
+    )
+    return replace(
+        sample,
+        context=partial(_fact_ids, sample),
+        context_len=int(starts[-1]),
+        text=partial(_fact_texts, sample.facts),
+        facts=facts,
+    )
+
+
+def _fact_ids(sample: Sample) -> Iterator[Ids]:
+    """Yields the tokens of the facts out of the context."""
+    begin = 0
+    pending = list(sample.facts)
+    for piece in sample.context():
+        end = begin + len(piece)
+        while pending and pending[0].start < end:
+            fact = pending[0]
+            last = fact.start + fact.length
+            yield piece[max(0, fact.start - begin) : last - begin]
+            if last > end:
+                break
+            _ = pending.pop(0)
+        begin = end
+
+
+def _fact_texts(facts: Sequence[PlacedFact]) -> Iterator[str]:
+    for fact in facts:
+        yield f" {fact.text}"
