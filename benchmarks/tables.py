@@ -36,6 +36,9 @@ QA1_RUNS = {
 READING_RUN = "h200-2026-11-23-qa1-penalty-0.03"
 """The run whose readings were timed; what a model has learned does not change its work."""
 
+STATISTICS_RUN = "cpu-2026-11-23-babi-statistics"
+GENERATE_RUN = "cpu-2026-11-23-babilong-generate"
+
 RETRIEVAL_RUNS = ("h200-2026-11-23-retrieval",)
 PUBLISHED_FORMS = {
     "": "our defaults",
@@ -133,6 +136,51 @@ def reading_table() -> str:
     return _table(["tokens of a text", "texts", "seconds", "million tokens a second"], rows)
 
 
+def stories_table() -> str:
+    """Returns how the generated stories compare with the official training files, by task."""
+    measured = load_measured(STATISTICS_RUN)
+    rows: list[list[str]] = []
+    for task in dict.fromkeys(each.params["task"] for each in measured):
+        own = [each for each in measured if each.params["task"] == task]
+        (accuracy,) = [each for each in own if each.name == "babi.oracle_accuracy"]
+        compared = [each for each in own if each.name == "babi.chi_square"]
+        num_passed = sum(bool(each.params["is_passed"]) for each in compared)
+        num_answered = f"{accuracy.params['num_samples']:,}"
+        right = f"{100 * accuracy.value:.2f}"
+        rows.append([str(task), num_answered, right, f"{num_passed} of {len(compared)}"])
+    return _table(["task", "questions", "right, per cent", "histograms within the bound"], rows)
+
+
+def generating_table() -> str:
+    """Returns how long a sample takes to make, and the memory that grows meanwhile."""
+    found = {
+        (each.name, each.params["tokens"], each.params.get("form", "")): each.value
+        for each in load_measured(GENERATE_RUN)
+        if each.name.startswith("babilong.generate")
+    }
+    rows = [
+        [
+            tokens,
+            f"{seconds:.3f}",
+            f"{text:.2f}" if (text := found.get((name, tokens, "text"))) else "not measured",
+            f"{found['babilong.generate_growth_bytes', tokens, ''] / 1e6:.0f}",
+        ]
+        for (name, tokens, form), seconds in found.items()
+        if form == "ids"
+    ]
+    return _table(["tokens", "as tokens, s", "as text, s", "memory grown by, MB"], rows)
+
+
+def batches_table() -> str:
+    """Returns how long a training batch takes to make."""
+    rows = [
+        [str(each.params["task"]), f"{1000 * each.value:.0f}"]
+        for each in load_measured(GENERATE_RUN)
+        if each.name == "babilong.batch_s"
+    ]
+    return _table(["task", "64 rows of 16k tokens, ms"], rows)
+
+
 def memories_table() -> str:
     """Returns the registered memories, from their cards."""
     rows = [
@@ -176,6 +224,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "retrieval": retrieval_table,
     "training": training_table,
     "reading": reading_table,
+    "stories": stories_table,
+    "generating": generating_table,
+    "batches": batches_table,
     "memories": memories_table,
     "options": options_table,
     "modules": modules_list,

@@ -200,7 +200,7 @@ def test_a_store_is_made_verified_and_used(run, refused, books, tmp_path):
     store = tmp_path / "store"
     made = run("babilong", "store", "--out", store, "--background", books)
     assert made.exit_code == 0, made.output
-    assert "1 books, splitter plain" in made.stdout
+    assert "1 books, splitter punkt" in made.stdout
     assert "Every byte is sound." in run("babilong", "store", "--out", store).stdout
     assert "holds a store already" in refused(
         "babilong", "store", "--out", store, "--background", books

@@ -65,8 +65,9 @@ class BabilongSettings(Config):
     books: Literal["test", "train", "all"] = "test"
     """Which books of the background are read; no model of the library is trained on `test`."""
 
-    splitter: Literal["plain", "punkt"] = "plain"
-    """What finds sentences; `punkt` as the published benchmark."""
+    splitter: Literal["plain", "punkt"] = "punkt"
+    """What finds sentences: `punkt` as the published benchmark does, or `plain`, which knows that
+    no sentence ends after "Mr."."""
 
     samples: BabilongTaskConfig = field(default_factory=BabilongTaskConfig)
     """How samples are made; `samples.placement` is written like `depth:0.5`."""

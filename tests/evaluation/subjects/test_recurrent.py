@@ -18,7 +18,7 @@ from armt.tasks.tokenizer import train_tokenizer
 from evaluation.prose_task import prose_store
 from tiny_boxed import PROSE, tiny_boxed
 
-OPTIONS = EvaluationConfig(lengths=(0, 400), num_samples=4)
+OPTIONS = EvaluationConfig(lengths=(0, 250), num_samples=4)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +56,14 @@ def test_every_sample_is_asked_with_the_memory_and_without(records):
 
 def test_a_state_is_never_carried_from_sample_to_sample(boxed, task, records):
     assert told(evaluate(subject_of(boxed, batch_size=1), task, OPTIONS)) == told(records)
-    backwards = [task.sample(400, index) for index in (3, 2, 1, 0)]
+    backwards = [task.sample(250, index) for index in (3, 2, 1, 0)]
     answers = subject_of(boxed).answer(backwards, ("on",))["on"]
-    expected = [each.answer for each in records if (each.length, each.arm) == (400, "on")]
+    expected = [each.answer for each in records if (each.length, each.arm) == (250, "on")]
     assert [answer.text for answer in answers] == expected[::-1]
 
 
 def test_text_is_read_as_the_same_tokens_if_it_has_the_same(boxed, task):
-    sample = task.sample(400, 0)
+    sample = task.sample(250, 0)
     by_ids = subject_of(boxed).answer([sample], ("on", "off"))
     by_text = subject_of(boxed, reads_text=True).answer([sample], ("on", "off"))
     ids = [token for piece in sample.context() for token in piece]
@@ -95,7 +95,7 @@ def test_another_model_or_another_way_to_ask_is_another_subject(boxed):
 
 
 def test_a_broken_state_fails_alone(boxed, task, monkeypatch):
-    samples = [task.sample(400, index) for index in range(3)]
+    samples = [task.sample(250, index) for index in range(3)]
     expected = subject_of(boxed).answer(samples, ("on",))["on"]
     broken = next(samples[1].context())[:5]
     read = type(boxed.model).read

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -163,3 +165,10 @@ def test_equal_stores_have_equal_digests(books, encoder, tmp_path):
     assert same(direct, cached)
     renamed = build_store([Book("other", books[0].text), *books[1:3]], encoder)
     assert renamed.digest != direct.digest
+
+
+def test_two_may_build_the_same_store_at_once(books, encoder, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: cached_store(books[:9], encoder, tmp_path), range(4)))
+    assert {store.digest for store in made} == {build_store(books[:9], encoder).digest}
+    assert len(list(tmp_path.iterdir())) == 1

@@ -126,6 +126,24 @@ def test_saving_fails_whole(store, copied, monkeypatch):
     assert [path.name for path in copied.parent.iterdir()] == ["store"]
 
 
+def test_the_older_store_comes_back_if_the_new_one_cannot_take_its_place(
+    books, encoder, copied, monkeypatch
+):
+    before = BackgroundStore.load(copied).digest
+    rename = Path.rename
+
+    def refusing(path, target):
+        if path.suffix == ".tmp" and Path(target) == copied:
+            raise OSError(16, "Device or resource busy")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refusing)
+    with pytest.raises(StorageError, match="Device or resource busy"):
+        build_store(books[:2], encoder).save(copied)
+    assert BackgroundStore.load(copied).digest == before
+    assert [path.name for path in copied.parent.iterdir()] == ["store"]
+
+
 def test_a_folder_that_cannot_be_made_is_told(store, tmp_path):
     _ = (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="Choose another folder"):

@@ -33,7 +33,7 @@ class Dice:
 
     def pick(self, items: Sequence[T]) -> T:
         """Returns one of `items`, each as likely."""
-        return items[self.below(len(items))]
+        return items[int(self._draw() * len(items))]
 
     def weigh(self, items: Sequence[T], weights: Sequence[float]) -> T:
         """Returns one of `items` with probabilities in proportion to `weights`."""

@@ -1,7 +1,14 @@
 """BABILong: bAbI facts scattered over natural text of any length."""
 
 from armt.tasks.babilong.building import build_store, cached_store
-from armt.tasks.babilong.corpus import Book, dataset_books, embedded_books, folder_books
+from armt.tasks.babilong.corpus import (
+    Book,
+    Corpus,
+    dataset_books,
+    embedded_books,
+    file_books,
+    folder_books,
+)
 from armt.tasks.babilong.lengths import LENGTH_NAMES, length_name, parse_length
 from armt.tasks.babilong.mixture_config import (
     LengthStage,
@@ -24,6 +31,7 @@ __all__ = [
     "BackgroundStore",
     "BackgroundWalk",
     "Book",
+    "Corpus",
     "DenseFactStream",
     "FactStream",
     "FactStreamConfig",
@@ -37,6 +45,7 @@ __all__ = [
     "cached_store",
     "dataset_books",
     "embedded_books",
+    "file_books",
     "folder_books",
     "length_name",
     "parse_length",

@@ -23,6 +23,8 @@ DESCRIPTION = "store.json"
 
 _READ_NBYTES = 1 << 20
 
+_NUM_TURNS = 10
+
 
 class ArrayFolder(NamedTuple):
     """What a folder holds."""
@@ -137,16 +139,24 @@ def _checksum_of_text(tree: Mapping[str, object]) -> int:
 
 
 def _put_in_place(made: Path, target: Path) -> None:
-    """Renames `made` to `target`; an older store there steps aside first."""
-    if not target.exists():
-        with suppress(OSError):  # somebody else may have been faster
+    """Renames `made` to `target`; an older store there steps aside first.
+
+    Others may do the same at the same time: then the place is taken or empty again between the two
+    steps, and a few more turns settle it. What stepped aside is removed at the very end only.
+    """
+    asides: list[Path] = []
+    reason = ""
+    for turn in range(_NUM_TURNS):
+        try:
             _ = made.rename(target)
-            return
-    aside = made.with_suffix(".old")
-    try:
-        _ = target.rename(aside)
-        _ = made.rename(target)
-    except OSError as error:
-        raise StorageError(f"Cannot move the store to '{target}': {error}.") from error
-    finally:
+            break
+        except OSError as error:
+            reason = str(error)
+        with suppress(OSError):
+            asides.append(target.rename(made.with_suffix(f".old-{turn}")))
+    else:
+        if asides:
+            _ = asides[0].rename(target)
+        raise StorageError(f"Cannot move the store to '{target}': {reason}.")
+    for aside in asides:
         shutil.rmtree(aside, ignore_errors=True)

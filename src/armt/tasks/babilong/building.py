@@ -93,8 +93,9 @@ def cached_store(
     if found is None:
         tell = partial(_tell, on_progress, nbytes)
         made = _build(held, encoder, splitter, num_workers, tell, source)
-        made.save(folder)
-        found = BackgroundStore.load(folder)
+        if _find(folder, source) is None:  # another process may have been faster
+            made.save(folder)
+        found = _find(folder, source) or made
     return found
 
 
