@@ -5,7 +5,6 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -144,19 +143,28 @@ def _put_in_place(made: Path, target: Path) -> None:
     Others may do the same at the same time: then the place is taken or empty again between the two
     steps, and a few more turns settle it. What stepped aside is removed at the very end only.
     """
-    asides: list[Path] = []
-    reason = ""
-    for turn in range(_NUM_TURNS):
-        try:
-            _ = made.rename(target)
-            break
-        except OSError as error:
-            reason = str(error)
-        with suppress(OSError):
-            asides.append(target.rename(made.with_suffix(f".old-{turn}")))
-    else:
-        if asides:
-            _ = asides[0].rename(target)
-        raise StorageError(f"Cannot move the store to '{target}': {reason}.")
+    asides = [made.with_suffix(f".old-{turn}") for turn in range(_NUM_TURNS)]
+    refusal: OSError | None = None
     for aside in asides:
+        refusal = _rename(made, target)
+        if refusal is None:
+            break
+        _ = _rename(target, aside)
+    for aside in asides:
+        if refusal is not None:
+            _ = _rename(aside, target)
         shutil.rmtree(aside, ignore_errors=True)
+    if refusal is not None:
+        raise StorageError(
+            f"Cannot move the store to '{target}': {refusal}. What was there before is untouched. "
+            "Check the folder's permissions."
+        ) from refusal
+
+
+def _rename(path: Path, target: Path) -> OSError | None:
+    """Returns what prevented it."""
+    try:
+        _ = path.rename(target)
+    except OSError as error:
+        return error
+    return None
