@@ -1,5 +1,6 @@
 """What the library needs to know of a Hugging Face decoder, and how it finds out."""
 
+import dataclasses
 import inspect
 from dataclasses import dataclass
 from typing import Any, cast
@@ -7,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from armt.core.errors import BackboneError
 
@@ -32,6 +34,13 @@ TESTED_FAMILIES = frozenset(
     }
 )
 """Model types that the test suite attaches to; any other is checked when it is attached to."""
+
+CACHE_NAME = next(
+    field.name
+    for field in dataclasses.fields(CausalLMOutputWithPast)
+    if field.name in ("cache", "past_key_values")
+)
+"""What this version of transformers calls the key-value cache; from 5.24 on it is `cache`."""
 
 LAYER_PATHS: dict[str, str] = {}
 """Where the layers are, from the decoder, for model types where the search by structure fails."""
@@ -160,8 +169,9 @@ def _logits_in_pieces(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor
     logits: list[torch.Tensor] = []
     for piece in ids.split(5, dim=1):
         try:
-            output = cast("Any", model)(input_ids=piece, past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
+            given: dict[str, Any] = {CACHE_NAME: cache, "use_cache": True}
+            output = cast("Any", model)(input_ids=piece, **given)
+            cache = output[CACHE_NAME]
         except (TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise BackboneError(
                 f"{type(model).__name__} cannot go on from its own cache: {error}. A recurrence "

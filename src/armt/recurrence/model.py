@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from armt.backbones.huggingface import Anatomy
+from armt.backbones.huggingface import CACHE_NAME, Anatomy
 from armt.core.errors import ArmtError, ConfigError, DataError
 from armt.core.shapes import Float, Int, Tensor
 from armt.recurrence.choose_schedule import choose_waves
@@ -70,6 +70,7 @@ class Recurrent(PreTrainedModel):
         input_ids: Int[Tensor, "B T"] | None = None,
         attention_mask: Tensor | None = None,
         past_key_values: Any = None,
+        cache: Any = None,
         labels: Int[Tensor, "B T"] | None = None,
         label_weights: Float[Tensor, "B T"] | None = None,
         state: RecurrentState | None = None,
@@ -82,6 +83,7 @@ class Recurrent(PreTrainedModel):
             input_ids: the tokens that follow those of `state`.
             attention_mask: 0 at padding, on either side; padding never enters the memory.
             past_key_values: only from `generate`: the text is continued token by token.
+            cache: the same, as newer versions of transformers call it.
             labels: the tokens themselves, -100 where no loss is wanted; the shift is done here.
             label_weights: how much each label counts in the loss; by default all alike.
             state: what was read before; by default nothing.
@@ -96,10 +98,11 @@ class Recurrent(PreTrainedModel):
         Raises:
             DataError: rows or shapes do not fit each other, or an option cannot be had.
         """
-        ids = _checked_ids(input_ids, past_key_values, options)
-        if isinstance(past_key_values, RecurrentCache):
-            logits = decode(self, ids, attention_mask, past_key_values)
-            return RecurrentOutput(logits=logits, past_key_values=cast("Any", past_key_values))
+        cache = past_key_values if cache is None else cache
+        ids = _checked_ids(input_ids, cache, options)
+        if isinstance(cache, RecurrentCache):
+            logits = decode(self, ids, attention_mask, cache)
+            return RecurrentOutput(logits=logits, **{CACHE_NAME: cache})
         state = state or self.init_state(len(ids))
         wanted = None if labels is None else _labels(labels, label_weights, options)
         packed, carry_len = pack(state, ids, attention_mask), options.get("carry_len")
@@ -180,10 +183,11 @@ class Recurrent(PreTrainedModel):
         prompt = inputs if inputs is not None else options.get("input_ids")
         if prompt is None or prompt.shape[1] == 0:
             raise DataError("Generation needs a prompt of at least one token. Got none.")
-        for name in ("past_key_values", "assistant_model", "prompt_lookup_num_tokens"):
+        refused = ("cache", "past_key_values", "assistant_model", "prompt_lookup_num_tokens")
+        for name in refused:
             if options.get(name) is not None:
                 raise ArmtError(f"A recurrent memory generates without `{name}`. Leave it out.")
-        options["past_key_values"] = RecurrentCache(state or self.init_state(len(prompt)))
+        options[CACHE_NAME] = RecurrentCache(state or self.init_state(len(prompt)))
         options["use_cache"] = True
         return cast("Any", super()).generate(inputs, *args, **options)
 
@@ -252,9 +256,7 @@ class Recurrent(PreTrainedModel):
         )
 
 
-def _checked_ids(
-    input_ids: Tensor | None, past_key_values: object, options: Mapping[str, Any]
-) -> Tensor:
+def _checked_ids(input_ids: Tensor | None, cache: object, options: Mapping[str, Any]) -> Tensor:
     """Returns the ids of a call; refuses what a recurrence would have to leave out silently.
 
     During generation transformers has checked the options already.
@@ -265,12 +267,10 @@ def _checked_ids(
     asked = {name for name, value in options.items() if value is not None and value is not False}
     if input_ids is None or "inputs_embeds" in asked:
         raise DataError("A recurrence reads token ids. Give `input_ids`, not embeddings.")
-    if isinstance(past_key_values, RecurrentCache):
+    if isinstance(cache, RecurrentCache):
         return input_ids
-    if past_key_values is not None:
-        raise DataError(
-            f"A recurrence cannot go on from a {type(past_key_values).__name__}. Give `state=`."
-        )
+    if cache is not None:
+        raise DataError(f"A recurrence cannot go on from a {type(cache).__name__}. Give `state=`.")
     unknown = sorted(asked - _OWN_OPTIONS - _SET_BY_THE_RECURRENCE)
     if unknown:
         raise DataError(

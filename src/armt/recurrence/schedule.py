@@ -13,6 +13,7 @@ from torch import nn
 
 from armt.backbones.attach import Port, Visit, bound
 from armt.backbones.cells import CellStack
+from armt.backbones.huggingface import CACHE_NAME
 from armt.backbones.layer_calls import enter, leave, merge_calls
 from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
@@ -84,7 +85,7 @@ class SequentialSchedule:
     def _call(
         self, hidden: Float[Tensor, "B T D"], logits_at: Int[Tensor, " N"] | None, cache: Any
     ) -> Float[Tensor, "B N V"] | None:
-        options: dict[str, Any] = {"use_cache": cache is not None, "past_key_values": cache}
+        options: dict[str, Any] = {"use_cache": cache is not None, CACHE_NAME: cache}
         if logits_at is None:
             _ = self.decoder(inputs_embeds=hidden, **options)
             return None
