@@ -62,7 +62,12 @@ class ARMTConfig(MemoryConfig):
 
     gate: Literal["sigmoid", "hard"] = "sigmoid"
     """`hard` stretches the sigmoid to (-0.1, 1.1) and clips it to [0, 1], so that a token can write
-    nothing at all (Louizos et al., arXiv:1712.01312, without the noise)."""
+    nothing at all (Louizos et al., arXiv:1712.01312). The gradient passes the clipping, so that a
+    gate that stands at 0 or 1 can still be moved."""
+
+    gate_noise: float = 0.0
+    """Standard deviation of noise on the gates' logits in training: what is learned under it keeps
+    its distance from the point where a gate opens."""
 
     gate_bias: float | None = None
     """Where the gates' bias starts; none for PyTorch's default, gates near one half."""
@@ -88,6 +93,8 @@ class ARMTConfig(MemoryConfig):
             raise ConfigError(f"`gating` must be 'scalar' or 'channel'. Got {self.gating!r}.")
         if self.gate not in ("sigmoid", "hard"):
             raise ConfigError(f"`gate` must be 'sigmoid' or 'hard'. Got {self.gate!r}.")
+        if self.gate_noise < 0:
+            raise ConfigError(f"`gate_noise` must not be negative. Got {self.gate_noise}.")
 
     @classmethod
     def published(cls, **options: Any) -> "ARMTConfig":
@@ -187,9 +194,14 @@ class ARMT(LayerMemory[ARMTState]):
         return ARMTState(association=stored.matrix, key_sum=stored.key_sum)
 
     def _gates(self, hidden: Float[Tensor, "B M D"]) -> Float[Tensor, "B H M G"]:
-        gates = torch.sigmoid(self.to_gate(hidden))
+        logits = self.to_gate(hidden)
+        if self.training and self.config.gate_noise:
+            logits = logits + self.config.gate_noise * torch.randn_like(logits)
+        gates = torch.sigmoid(logits)
         if self.config.gate == "hard":
-            gates = (1.2 * gates - 0.1).clamp(0, 1)
+            stretched = 1.2 * gates - 0.1
+            # adding zero keeps a clipped gate exactly 0 or 1
+            gates = stretched.clamp(0, 1).detach() + (stretched - stretched.detach())
         if self.config.gating == "scalar":
             return gates.transpose(1, 2).unsqueeze(-1)
         return self._split_heads(gates)
