@@ -2,40 +2,62 @@
 
 A novel says "Mary had not known" or "he went into the kitchen" once in a hundred thousand tokens. A
 memory that writes such a sentence loses a fact, so over millions of tokens these few decide; in
-training they are too rare to be learned from. The sentences come from the same books as the rest.
+training they are too rare to be learned from. Half of those put in stand in the same books as the
+rest; the other half are made from sentences about others: a name becomes one of a person of the
+world, or the noun after a "the" one of its places. None of them holds a fact word for word.
 """
 
+import re
 from collections.abc import Sequence
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 
-from armt.tasks.babi.world import PEOPLE, PLACES, IntArray
+from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES, IntArray, move_text
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.walks import Background, BackgroundWalk
 from armt.tasks.contract import Ids, TextEncoder
 
 _BOTH_SHARE = 0.3
-"""Share of sentences that name a person and a place, the likest to a fact."""
+"""Share of natural sentences that name a person and a place, the likest to a fact."""
+
+_MADE_SHARE = 0.5
+"""Share of sentences that are made by putting in a name."""
+
+_MOVING_SHARE = 0.4
+"""Share of the made ones whose sentence has a verb of the world's moves."""
+
+_NAME = re.compile(r" [A-Z][a-z]+")
+_NOUN = re.compile(r" [a-z]{3,}")
+_LEAST_COUNT = 20
+"""A token that stands in the books less often is no name or noun to be replaced."""
 
 
 def sentences_with(store: BackgroundStore, words: Sequence[Ids]) -> IntArray:
     """Returns the numbers of the sentences, in books that may be read, that hold one of `words`."""
-    is_held = np.zeros(len(store.sentence_offsets) - 1, dtype=np.bool_)
+    is_held = np.zeros(len(store.tokens), dtype=np.bool_)
     for word in words:
         starts = np.flatnonzero(store.tokens[: len(store.tokens) - len(word) + 1] == word[0])
         for shift in range(1, len(word)):
             starts = starts[store.tokens[starts + shift] == word[shift]]
-        is_held[np.searchsorted(store.sentence_offsets, starts, side="right") - 1] = True
-    is_open = np.zeros_like(is_held)
+        is_held[starts] = True
+    return _sentences_of(store, is_held)
+
+
+def _sentences_of(store: BackgroundStore, is_held: npt.NDArray[np.bool_]) -> IntArray:
+    """Returns the numbers of the sentences, in books that may be read, of marked tokens."""
+    numbers = np.searchsorted(store.sentence_offsets, np.flatnonzero(is_held), side="right") - 1
+    is_open = np.zeros(len(store.sentence_offsets) - 1, dtype=np.bool_)
     for book in store.books:
         is_open[store.book_offsets[book] : store.book_offsets[book + 1]] = True
-    return np.flatnonzero(is_held & is_open)
+    numbers = np.unique(numbers)
+    return numbers[is_open[numbers]]
 
 
 @final
 class Confusers:
-    """The sentences of a store that name people or places of the bAbI world."""
+    """The sentences of a store that name people or places of the bAbI world, and more such."""
 
     def __init__(self, store: BackgroundStore, encoder: TextEncoder) -> None:
         """Finds them once."""
@@ -45,32 +67,105 @@ class Confusers:
         )
         self._both = np.intersect1d(people, places)
         self._either = np.union1d(people, places)
+        self._swaps = NameSwaps(store, encoder)
 
-    def draw(self, rng: np.random.Generator, num_sentences: int) -> IntArray:
-        """Draws sentence numbers with replacement; none if the store has no such sentence."""
+    def draw(self, rng: np.random.Generator, num_sentences: int) -> list[Ids]:
+        """Draws sentences with replacement; none if the store has no such sentence."""
+        num_made = rng.binomial(num_sentences, _MADE_SHARE)
+        made = [self._swaps.draw(rng) for _ in range(num_made)] if len(self._swaps) else []
         if not len(self._either):
-            return self._either[:0]
-        drawn = rng.choice(self._either, num_sentences)
+            return made
+        numbers = rng.choice(self._either, num_sentences - num_made)
         if len(self._both):
-            is_both = rng.random(num_sentences) < _BOTH_SHARE
-            drawn[is_both] = rng.choice(self._both, int(is_both.sum()))
-        return drawn
+            is_both = rng.random(len(numbers)) < _BOTH_SHARE
+            numbers[is_both] = rng.choice(self._both, int(is_both.sum()))
+        return made + [_sentence(self._store, int(number)) for number in numbers]
 
     def mix(self, background: Background, rng: np.random.Generator, mean_gap: int) -> Background:
         """Puts sentences into gaps of `background`, one in `mean_gap` tokens on average."""
-        numbers = self.draw(rng, rng.poisson(len(background.tokens) / mean_gap))
-        if not len(numbers):
+        pieces = self.draw(rng, int(rng.poisson(len(background.tokens) / mean_gap)))
+        if not pieces:
             return background
-        offsets = self._store.sentence_offsets
-        lens = offsets[numbers + 1] - offsets[numbers]
-        slots = np.sort(rng.integers(len(background.gaps), size=len(numbers)))
+        order = rng.permutation(len(pieces))
+        pieces = [pieces[each] for each in order]
+        lens = np.asarray([len(piece) for piece in pieces])
+        slots = np.sort(rng.integers(len(background.gaps), size=len(pieces)))
         positions = background.gaps[slots]
-        pieces = [self._store.tokens[offsets[each] : offsets[each + 1]] for each in numbers]
         tokens = np.insert(background.tokens, np.repeat(positions, lens), np.concatenate(pieces))
         starts = positions + np.cumsum(lens) - lens
         shift = np.concatenate([[0], np.cumsum(lens)])
         moved = background.gaps + shift[np.searchsorted(positions, background.gaps, side="left")]
         return Background(tokens, np.unique(np.concatenate([moved, starts, starts + lens])))
+
+
+@final
+class NameSwaps:
+    """Sentences about others, with names of the bAbI world put in."""
+
+    def __init__(self, store: BackgroundStore, encoder: TextEncoder) -> None:
+        """Finds the tokens that are names, and those that are nouns after a "the"."""
+        self._store = store
+        self._people, self._places = (
+            [np.asarray(encoder.encode(f" {name}")) for name in names] for names in (PEOPLE, PLACES)
+        )
+        self._facts = [
+            move_text(person, verb, place).removesuffix(".")
+            for person in range(len(PEOPLE))
+            for verb in range(len(MOVE_VERBS))
+            for place in range(len(PLACES))
+        ]
+        self._decode = encoder.decode
+        counts = np.bincount(store.tokens, minlength=encoder.vocab_size)
+        words = [encoder.decode([token]) for token in range(encoder.vocab_size)]
+        self._is_inside = np.asarray([word[:1].isalpha() for word in words])
+        self._is_name, self._is_noun = (
+            np.asarray([form.fullmatch(word) is not None for word in words])
+            & (counts >= _LEAST_COUNT)
+            for form in (_NAME, _NOUN)
+        )
+        self._article = encoder.encode(" the")[0]
+        names, nouns = self._find(store.tokens)
+        self._numbers = _sentences_of(store, names | nouns)
+        verbs = sentences_with(store, spellings(MOVE_VERBS, encoder))
+        self._moving = np.intersect1d(_sentences_of(store, names), verbs)
+
+    def __len__(self) -> int:
+        """Sentences to choose from."""
+        return len(self._numbers)
+
+    def draw(self, rng: np.random.Generator) -> Ids:
+        """Returns a random sentence with a person, a place or both put in."""
+        while True:
+            is_moving = len(self._moving) and rng.random() < _MOVING_SHARE
+            number = rng.choice(self._moving if is_moving else self._numbers)
+            sentence = _sentence(self._store, int(number))
+            swapped = self._swap(sentence, rng)
+            text = self._decode(swapped)
+            if not any(fact in text for fact in self._facts):
+                return swapped
+
+    def _find(self, tokens: Ids) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Marks the tokens that are a whole name, and those that are a whole noun after "the"."""
+        is_whole = ~np.append(self._is_inside[tokens[1:]], False)
+        follows = np.append(False, tokens[:-1] == self._article)
+        return self._is_name[tokens] & is_whole, self._is_noun[tokens] & is_whole & follows
+
+    def _swap(self, sentence: Ids, rng: np.random.Generator) -> Ids:
+        """Puts a person in the place of a name, a place in that of a noun, or both."""
+        names, nouns = (np.flatnonzero(found) for found in self._find(sentence))
+        is_both = bool(rng.random() < 0.5)
+        put: dict[int, Ids] = {}
+        if len(nouns) and (is_both or not len(names)):
+            put[int(rng.choice(nouns))] = self._places[int(rng.integers(len(PLACES)))]
+        if len(names) and (is_both or not put):
+            name, person = sentence[rng.choice(names)], self._people[rng.integers(len(PEOPLE))]
+            put |= {int(place): person for place in names if sentence[place] == name}
+        parts = [put.get(place, sentence[place : place + 1]) for place in range(len(sentence))]
+        return np.concatenate(parts)
+
+
+def _sentence(store: BackgroundStore, number: int) -> Ids:
+    return store.tokens[store.sentence_offsets[number] : store.sentence_offsets[number + 1]]
 
 
 @final
