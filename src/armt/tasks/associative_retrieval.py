@@ -52,11 +52,14 @@ class AssociativeRetrievalConfig(Config):
     use_vary: bool = False
     """Whether each training batch keeps a random number of its last pairs, from 1 to all."""
 
+    num_questions: int = 1
+    """Questions that are asked of each row in training, each for itself after all pairs."""
+
     def __post_init__(self) -> None:
         """Checks the options."""
         if self.kind not in ("remember", "rewrite"):
             raise ConfigError(f"`kind` must be 'remember' or 'rewrite'. Got {self.kind!r}.")
-        for name in ("num_pairs", "key_len", "value_len"):
+        for name in ("num_pairs", "key_len", "value_len", "num_questions"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 1. Got {getattr(self, name)}.")
         if self.key_len > 12:
@@ -124,13 +127,25 @@ class AssociativeRetrieval:
     def draw(
         self, rng: np.random.Generator, num_rows: int, num_kept: int | None = None
     ) -> IntArray:
-        """Draws complete rows: pairs, question and answer.
+        """Draws complete rows: pairs, question and answer; see `draw_parts`."""
+        pairs, questions = self.draw_parts(rng, num_rows, num_kept)
+        return np.concatenate([pairs, questions[:, 0]], axis=1)
+
+    def draw_parts(
+        self,
+        rng: np.random.Generator,
+        num_rows: int,
+        num_kept: int | None = None,
+        num_questions: int = 1,
+    ) -> tuple[IntArray, IntArray]:
+        """Draws pairs (rows, tokens), and questions with answers (rows, questions, tokens).
 
         Args:
             rng: source of chance.
             num_rows: number of rows.
-            num_kept: how many of the last pairs are kept; all, if none is given. The target is
+            num_kept: how many of the last pairs are kept; all, if none is given. The targets are
                 drawn among those kept.
+            num_questions: how many questions are drawn for a row, each from all its keys.
         """
         config = self.config
         kept = config.num_pairs if num_kept is None else num_kept
@@ -138,21 +153,21 @@ class AssociativeRetrieval:
         values = rng.integers(NUM_SYMBOLS, size=(num_rows, config.num_pairs, config.value_len))
         values = values[:, -kept:]
         if config.kind == "remember":
-            targets = rng.integers(kept, size=num_rows)
+            targets = rng.integers(kept, size=(num_rows, num_questions))
         else:
-            targets = _draw_last_occurrence(rng, keys)
-        rows = np.empty((num_rows, kept + 1, config.segment_len), dtype=np.int64)
+            targets = _draw_last_occurrence(rng, keys, num_questions)
+        rows = np.empty((num_rows, kept + num_questions, config.segment_len), dtype=np.int64)
         key_part, value_part = rows[..., : config.key_len], rows[..., config.key_len + 1 : -1]
         rows[..., config.key_len] = SEP_ID
-        rows[:, -1, config.key_len] = GEN_ID
+        rows[:, kept:, config.key_len] = GEN_ID
         rows[..., -1] = END_ID
         place_values = NUM_SYMBOLS ** np.arange(config.key_len)
-        key_part[:, :-1] = (keys[..., None] // place_values) % NUM_SYMBOLS
-        value_part[:, :-1] = values
-        every = np.arange(num_rows)
-        key_part[:, -1] = key_part[every, targets]
-        value_part[:, -1] = value_part[every, targets]
-        return rows.reshape(num_rows, -1)
+        key_part[:, :kept] = (keys[..., None] // place_values) % NUM_SYMBOLS
+        value_part[:, :kept] = values
+        every = np.arange(num_rows)[:, None]
+        key_part[:, kept:] = key_part[every, targets]
+        value_part[:, kept:] = value_part[every, targets]
+        return rows[:, :kept].reshape(num_rows, -1), rows[:, kept:]
 
     def estimated_capacity(self, exact_match: float) -> float:
         """Returns how many pairs a memory holds that answers this share of questions.
@@ -191,13 +206,17 @@ class RetrievalStream:
         for step in count(start):
             rng = np.random.default_rng([self.seed, _TRAIN_SEED, step])
             kept = int(rng.integers(1, config.num_pairs + 1)) if config.use_vary else None
-            rows = self.task.draw(rng, self.batch_size, kept)
-            labels = np.full_like(rows, NO_LABEL)
-            labels[:, -config.value_len - 1 :] = rows[:, -config.value_len - 1 :]
+            pairs, questions = self.task.draw_parts(
+                rng, self.batch_size, kept, config.num_questions
+            )
+            labels = np.full_like(questions, NO_LABEL)
+            labels[..., -config.value_len - 1 :] = questions[..., -config.value_len - 1 :]
             yield Batch(
-                input_ids=torch.from_numpy(rows),
-                labels=torch.from_numpy(labels),
-                label_start=rows.shape[1] - config.value_len - 1,
+                input_ids=torch.from_numpy(pairs),
+                labels=torch.full(pairs.shape, NO_LABEL),
+                question_ids=torch.from_numpy(questions),
+                question_labels=torch.from_numpy(labels),
+                label_start=questions.shape[-1] - config.value_len - 1,
             )
 
 
@@ -217,11 +236,15 @@ def _draw_distinct(rng: np.random.Generator, num_keys: int, shape: tuple[int, in
     return keys
 
 
-def _draw_last_occurrence(rng: np.random.Generator, keys: IntArray) -> IntArray:
-    """Draws for each row one of its distinct keys and returns where it stands last."""
+def _draw_last_occurrence(rng: np.random.Generator, keys: IntArray, num_drawn: int) -> IntArray:
+    """Draws for each row some of its distinct keys, with replacement; says where each stands last.
+
+    Returns columns of `keys`, (rows, `num_drawn`).
+    """
     order, is_last = _group(keys)
-    chosen = np.where(is_last, rng.random(keys.shape), -1.0).argmax(axis=1)
-    return order[np.arange(len(keys)), chosen]
+    luck = rng.random((len(keys), num_drawn, keys.shape[1]))
+    chosen = np.where(is_last[:, None], luck, -1.0).argmax(axis=-1)
+    return order[np.arange(len(keys))[:, None], chosen]
 
 
 def _group(keys: IntArray) -> tuple[IntArray, npt.NDArray[np.bool_]]:

@@ -54,22 +54,32 @@ class Batch:
     resets: Bool[Tensor, "B"] | None = None
     """Rows whose text begins anew with this batch; none means every row."""
 
+    question_ids: Int[Tensor, "B Q U"] | None = None
+    """Questions with their answers, at most a segment each. Every one is asked for itself after
+    the row's text, from the same state, and what it leaves in the state is thrown away. If there
+    are any, only they bear labels."""
+
+    question_labels: Int[Tensor, "B Q U"] | None = None
+    """Their labels, as those of the text."""
+
     label_start: int = 0
-    """No label stands before this position."""
+    """No label stands before this position, of the text or of a question."""
 
     facts: tuple[tuple[PlacedFact, ...], ...] = ()
     """The facts of each row and where they stand, if the stream tells; for probing a memory."""
 
+    is_quiet: Bool[Tensor, "B"] | None = None
+    """Rows whose carried text tells nothing that is ever asked for; none if the stream does not
+    know."""
+
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """Returns the batch with `change` applied to every tensor."""
-        weights, resets = self.label_weights, self.resets
-        return replace(
-            self,
-            input_ids=change(self.input_ids),
-            labels=change(self.labels),
-            label_weights=None if weights is None else change(weights),
-            resets=None if resets is None else change(resets),
-        )
+        return replace(self, **{name: change(tensor) for name, tensor in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the tensors that are there, by name."""
+        fields = vars(self)
+        return {name: value for name, value in fields.items() if isinstance(value, Tensor)}
 
     def pin_memory(self) -> "Batch":
         """Returns the batch in memory that a GPU can copy from; asked for by data loaders."""

@@ -5,12 +5,11 @@ for them. A graph asks for all of them at once. It is bound to fixed places in m
 copied in, the graph replayed, and what it computed copied out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 
-from armt.core.shapes import Tensor
 from armt.core.state import State
 from armt.tasks.contract import Batch
 from armt.training.step import EagerStepper, StepResult
@@ -45,7 +44,8 @@ class GraphedStepper:
         """See `Stepper`."""
         # a graph is bound to where the weights stood when it was captured
         places = tuple(parameter.data_ptr() for parameter in self._parameters)
-        key = (tuple(batch.input_ids.shape), batch.carry_len, batch.label_start, places)
+        shapes = tuple((name, tuple(value.shape)) for name, value in batch.tensors().items())
+        key = (shapes, batch.carry_len, batch.label_start, places)
         if key not in self._graphs:
             self._graphs[key] = self._capture(batch)
         held = self._graphs[key]
@@ -65,14 +65,7 @@ class GraphedStepper:
         device = self._eager.recurrent.device
         num_rows = len(batch.input_ids)
         resets = torch.ones(num_rows, dtype=torch.bool) if batch.resets is None else batch.resets
-        fixed = Batch(
-            input_ids=batch.input_ids,
-            labels=batch.labels,
-            label_weights=batch.label_weights,
-            carry_len=batch.carry_len,
-            resets=resets,
-            label_start=batch.label_start,
-        ).map(lambda tensor: tensor.to(device).clone())
+        fixed = replace(batch, resets=resets).map(lambda tensor: tensor.to(device).clone())
         carried = self._eager.recurrent.memory.init_states(num_rows)
         for parameter in self._parameters:
             if parameter.grad is None:
@@ -97,15 +90,10 @@ class GraphedStepper:
 
 
 def _copy_batch(source: Batch, target: Batch) -> None:
-    pairs: list[tuple[Tensor | None, Tensor | None]] = [
-        (source.input_ids, target.input_ids),
-        (source.labels, target.labels),
-        (source.label_weights, target.label_weights),
-        (source.resets, target.resets),
-    ]
-    for value, place in pairs:
-        if value is not None and place is not None:
-            _ = place.copy_(value, non_blocking=True)
+    places = target.tensors()
+    for name, value in source.tensors().items():
+        if name in places:
+            _ = places[name].copy_(value, non_blocking=True)
 
 
 def _copy_states(source: tuple[State, ...], target: tuple[State, ...]) -> None:

@@ -62,35 +62,66 @@ class EagerStepper:
 
     def run(self, batch: Batch, start: tuple[State, ...]) -> StepResult:
         """Runs forward and backward from given states; nothing in it waits for the device."""
-        empty = RecurrentState(
-            layers=start,
-            pending=torch.zeros(len(batch.input_ids), 0, dtype=torch.long),
-            num_pending=(zeros := torch.zeros(len(batch.input_ids), dtype=torch.long)),
-            num_tokens=zeros,
-        )
+        text_labels = None if batch.question_ids is not None else batch.labels
         output: RecurrentOutput = self.model(
             input_ids=batch.input_ids,
-            labels=batch.labels,
+            labels=text_labels,
             label_weights=batch.label_weights,
-            label_start=batch.label_start,
-            state=empty,
+            label_start=None if text_labels is None else batch.label_start,
+            state=_at_a_start(start, len(batch.input_ids)),
             logits_to_keep=1,
             carry_len=batch.carry_len or None,
         )
+        after = output.state
+        assert after is not None, "a recurrent model returns its state"
+        if batch.question_ids is not None:
+            output = self._ask(batch, after)
         assert output.loss is not None, "a batch with labels has a loss"
-        assert output.state is not None, "a recurrent model returns its state"
         assert output.num_labels is not None, "a batch with labels counts them"
         assert output.num_correct is not None, "a batch with labels counts the right ones"
         loss: Tensor = output.loss
         if self.write_penalty:
-            loss = loss + self.write_penalty * mean_change(start, output.state.layers)
+            change = mean_change(start, after.layers, batch.is_quiet)
+            loss = loss + self.write_penalty * change
         _ = loss.backward()
-        after = output.state.detach().layers if batch.carry_len else None
-        return StepResult(loss.detach(), output.num_labels, output.num_correct, after)
+        carried = after.detach().layers if batch.carry_len else None
+        return StepResult(loss.detach(), output.num_labels, output.num_correct, carried)
+
+    def _ask(self, batch: Batch, state: RecurrentState) -> RecurrentOutput:
+        """Asks every question for itself from the state of its row."""
+        assert batch.question_ids is not None, "there are questions"
+        assert batch.question_labels is not None, "questions have labels"
+        num_questions = batch.question_ids.shape[1]
+        forks = tuple(
+            layer.map(lambda value: value.repeat_interleave(num_questions, dim=0))
+            for layer in state.layers
+        )
+        return self.model(
+            input_ids=batch.question_ids.flatten(0, 1),
+            labels=batch.question_labels.flatten(0, 1),
+            label_start=batch.label_start,
+            state=_at_a_start(forks, len(batch.input_ids) * num_questions),
+            logits_to_keep=1,
+        )
 
 
-def mean_change(old: tuple[State, ...], new: tuple[State, ...]) -> Float[Tensor, ""]:
-    """Returns the length of each row's and layer's change of state, averaged over both."""
+def _at_a_start(layers: tuple[State, ...], num_rows: int) -> RecurrentState:
+    """Returns states of layers as those at the beginning of a segment."""
+    return RecurrentState(
+        layers=layers,
+        pending=torch.zeros(num_rows, 0, dtype=torch.long),
+        num_pending=(zeros := torch.zeros(num_rows, dtype=torch.long)),
+        num_tokens=zeros,
+    )
+
+
+def mean_change(
+    old: tuple[State, ...], new: tuple[State, ...], is_counted: Bool[Tensor, " B"] | None = None
+) -> Float[Tensor, ""]:
+    """Returns the length of each row's and layer's change of state, averaged over both.
+
+    Only rows that are counted enter; zero if there is none, or no state.
+    """
     lengths: list[Tensor] = []
     for before, after in zip(old, new, strict=True):
         kept = before.tensors()
@@ -100,5 +131,10 @@ def mean_change(old: tuple[State, ...], new: tuple[State, ...]) -> Float[Tensor,
             if value.is_floating_point() and value.numel()
         ]
         if squares:
-            lengths.append((torch.stack(squares).sum(0) + 1e-12).sqrt().mean())
-    return torch.stack(lengths).mean() if lengths else torch.zeros(())
+            lengths.append((torch.stack(squares).sum(0) + 1e-12).sqrt())
+    if not lengths:
+        return torch.zeros(())
+    changes = torch.stack(lengths).mean(0)
+    if is_counted is None:
+        return changes.mean()
+    return (changes * is_counted).sum() / is_counted.sum().clamp_min(1)

@@ -163,6 +163,7 @@ class FactStream:
         rng = np.random.default_rng([self.seed, _BATCH_SEED, step])
         preview_len = int(rng.choice(config.tail_lens))
         resets = torch.tensor([row.advance() for row in rows])
+        is_quiet = torch.tensor([row.is_quiet for row in rows])
         known = np.stack([row.known_at(preview_len) for row in rows])
         people = order_known(known, np.stack([row.priorities for row in rows]))
         numbers = self._questions(people, known)
@@ -185,6 +186,7 @@ class FactStream:
             carry_len=config.carry_len,
             label_start=0 if config.text_weight else body_len,
             resets=resets,
+            is_quiet=is_quiet if config.carry_len else None,
         )
 
     def _questions(self, people: IntArray, known: IntArray) -> IntArray:
@@ -257,6 +259,17 @@ class _Row:
             self._step = 0
             self._open_epoch()
         return self._step == 0
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no fact, nor a part of one, stands in the carried text of this batch."""
+        carry_len, text = self._stream.config.carry_len, self._text
+        start = self._step * carry_len
+        ended, begun = (
+            np.searchsorted(text.fact_ends, start, side="right"),
+            np.searchsorted(text.fact_starts, start + carry_len),
+        )
+        return int(ended) == int(begun)
 
     def known_at(self, preview_len: int) -> IntArray:
         """Sets the end of the preview, before a fact that it would cut, and says what is known."""
