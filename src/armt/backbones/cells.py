@@ -5,8 +5,8 @@ runs the first layer's own code over the rows. The layers keep their parameters,
 views of the stack, so that nothing is held twice.
 """
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast, final
 
 import torch
@@ -15,6 +15,7 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from armt.backbones.attach import Port, Visit, bound
+from armt.backbones.compiled import Compiler
 from armt.backbones.layer_calls import LayerCalls
 from armt.core.shapes import Float, Tensor
 from armt.core.state import State
@@ -29,6 +30,10 @@ _CHECKPOINTING = "gradient_checkpointing"
 
 StateRows = dict[str, Tensor]
 """The tensors of a state by name, those of several layers stacked along a first dimension."""
+
+
+Leaves = dict[int, Tensor]
+"""Tensors of a layer's call by their place in it."""
 
 
 @final
@@ -53,18 +58,43 @@ class Cell(nn.Module):
 
 
 @final
-class CellStack:
-    """All cells of a model, run over rows of their weights."""
+class Cells:
+    """All cells of a model, run one at a time or side by side over rows of their weights."""
 
-    def __init__(self, layers: Sequence[nn.Module], visit: Visit, calls: LayerCalls) -> None:
-        """Lays the weights of equal layers side by side."""
+    def __init__(
+        self,
+        layers: Sequence[nn.Module],
+        visit: Visit,
+        calls: LayerCalls,
+        compiler: Compiler | None = None,
+    ) -> None:
+        """Takes equal layers that have ports.
+
+        Args:
+            layers: the layers.
+            visit: what the pass does with the memories.
+            calls: how the decoder calls the layers.
+            compiler: compiles what runs; none to run operation by operation.
+        """
         self.cells = [Cell(layer) for layer in layers]
-        self.visit, self.calls = visit, calls
-        tables = [dict(_tensors(cell)) for cell in self.cells]
-        self._weights = {name: join_rows([table[name] for table in tables]) for name in tables[0]}
-        self._is_on_cpu = next(iter(self._weights.values())).device.type == "cpu"
+        self.visit, self.calls, self.compiler = visit, calls, compiler
         # transformers' checkpointing cannot run under vmap; a whole wave is checkpointed instead
         self._checkpointed = _checkpointed(layers[0])
+        self._weights: dict[str, Tensor] | None = None
+
+    def run_one(
+        self, layer: int, hidden: Float[Tensor, "B T D"], state: State
+    ) -> tuple[Float[Tensor, "B T D"], State]:
+        """Runs one cell."""
+        weights = dict(_tensors(self.cells[layer]))
+        leaves = self.calls.tensors | {
+            place: rows[layer] for place, rows in self.calls.stacked.items()
+        }
+        arguments = (weights, hidden, state.tensors(), leaves)
+        kind = type(state)
+        with sdpa_kernel(_attention_kinds(hidden.device)):
+            output, after = self._call(("one", kind), self._runner(kind), *arguments)
+        return output, kind.from_tensors(after)
 
     def run(
         self, first: int, hidden: Float[Tensor, "N B T D"], states: StateRows, kind: type[State]
@@ -78,35 +108,87 @@ class CellStack:
             kind: what the states are.
         """
         last = first + len(hidden) - 1
-        weights = {name: rows[first : last + 1] for name, rows in self._weights.items()}
+        weights = {name: rows[first : last + 1] for name, rows in self.lay_side_by_side().items()}
+        run_cell = self._runner(kind)
+
+        def run_rows(
+            weights: StateRows,
+            hidden: Tensor,
+            states: StateRows,
+            differing: Leaves,
+            shared: Leaves,
+        ) -> tuple[Tensor, StateRows]:
+            def run_row(
+                own: StateRows, hidden: Tensor, state: StateRows, own_leaves: Leaves
+            ) -> Any:
+                return run_cell(own, hidden, state, shared | own_leaves)
+
+            batched = cast("Any", vmap(run_row, randomness="different"))
+            return batched(weights, hidden, states, differing)
+
+        differing, shared = self.calls.rows(first, last), self.calls.tensors
+        with self._settings(hidden.device):
+            return self._call(("rows", kind), run_rows, weights, hidden, states, differing, shared)
+
+    def _runner(self, kind: type[State]) -> Callable[..., tuple[Tensor, StateRows]]:
+        """Returns the function of weights, hidden states, state and call that a cell is."""
 
         def run_cell(
-            own: dict[str, Tensor],
-            hidden: Tensor,
-            state: StateRows,
-            differing: dict[int, Tensor],
+            own: StateRows, hidden: Tensor, state: StateRows, leaves: Leaves
         ) -> tuple[Tensor, StateRows]:
-            call = self.calls.call(differing)
-            arguments = (hidden, kind.from_tensors(state), self.visit, call)
+            arguments = (hidden, kind.from_tensors(state), self.visit, self.calls.call(leaves))
             output, after = functional_call(self.cells[0], own, arguments)
             return output, after.tensors()
 
-        batched = cast("Any", vmap(run_cell, randomness="different"))
-        with self._settings():
-            return batched(weights, hidden, states, self.calls.rows(first, last))
+        return run_cell
+
+    def _call(self, key: tuple[Any, ...], run: Callable[..., Any], *arguments: Any) -> Any:
+        if self.compiler is None:
+            return run(*arguments)
+        memory = self.cells[0].memory
+        constants = tuple(leaf for leaf in self.calls.shared if not isinstance(leaf, Tensor))
+        mode = (self.visit, memory.training, _autocast_dtype(arguments[1].device.type))
+        return self.compiler.run((*key, *mode, str(constants)), run, *arguments)
+
+    def lay_side_by_side(self) -> StateRows:
+        """Returns the layers' weights as rows of one stack each, laid out at the first call."""
+        if self._weights is None:
+            tables = [dict(_tensors(cell)) for cell in self.cells]
+            self._weights = {
+                name: join_rows([table[name] for table in tables]) for name in tables[0]
+            }
+        return self._weights
 
     @contextmanager
-    def _settings(self) -> Generator[None]:
+    def _settings(self, device: torch.device) -> Generator[None]:
         """Sets what vmap needs, and puts it back."""
         for module in self._checkpointed:
             setattr(module, _CHECKPOINTING, False)
         try:
-            # the fused attention for CPUs has no rule for vmap and would run row by row
-            with sdpa_kernel(SDPBackend.MATH) if self._is_on_cpu else nullcontext():
+            with sdpa_kernel(_attention_kinds(device)):
                 yield
         finally:
             for module in self._checkpointed:
                 setattr(module, _CHECKPOINTING, True)
+
+
+def _attention_kinds(device: torch.device) -> list[SDPBackend]:
+    """Returns the kinds of attention that run under vmap, or traced.
+
+    The fused one for CPUs has no rule for vmap and would run row by row. Of those for GPUs the
+    memory-efficient one refuses what its own forward left for the backward pass, and that of cuDNN
+    leaves nothing for it when it is traced.
+    """
+    if device.type == "cpu":
+        return [SDPBackend.MATH]
+    if torch.is_grad_enabled():
+        return [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+    return [SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.MATH]
+
+
+def _autocast_dtype(device_type: str) -> torch.dtype | None:
+    is_on = torch.is_autocast_enabled(device_type)
+    return torch.get_autocast_dtype(device_type) if is_on else None
 
 
 class _JoinRows(torch.autograd.Function):

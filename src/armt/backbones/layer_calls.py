@@ -41,6 +41,12 @@ class LayerCalls:
     stacked: dict[int, Tensor]
     """For the leaves that differ, by their place, the tensors of all layers."""
 
+    @property
+    def tensors(self) -> dict[int, Tensor]:
+        """The tensors that all calls have in common, by their place."""
+        places = enumerate(self.shared)
+        return {place: leaf for place, leaf in places if isinstance(leaf, Tensor)}
+
     def rows(self, first: int, last: int) -> dict[int, Tensor]:
         """Returns what differs, for the layers from `first` up to `last`, without a copy."""
         return {place: leaf[first : last + 1] for place, leaf in self.stacked.items()}

@@ -27,6 +27,7 @@ def attach(
     segment_len: int = 512,
     bptt_depth: int | None = None,
     schedule: Literal["auto", "sequential", "waves"] = "auto",
+    is_compiled: bool = False,
 ) -> Recurrent:
     """Gives `model` a memory and returns it, changed in place.
 
@@ -39,6 +40,7 @@ def attach(
         segment_len: text tokens in a segment.
         bptt_depth: segments that a gradient goes back through the memory; none for all.
         schedule: whether segments run one after the other or in waves; `auto` takes what is faster.
+        is_compiled: whether a GPU runs layers and memories as compiled code.
 
     Raises:
         BackboneError: the model cannot carry a memory; the message says why.
@@ -48,7 +50,12 @@ def attach(
     anatomy = _checked_anatomy(model)
     stack = MemoryStack(memory, anatomy)
     _check_positions(anatomy, segment_len, stack.num_tokens)
-    recurrence = RecurrenceConfig(segment_len=segment_len, bptt_depth=bptt_depth, schedule=schedule)
+    recurrence = RecurrenceConfig(
+        segment_len=segment_len,
+        bptt_depth=bptt_depth,
+        schedule=schedule,
+        is_compiled=is_compiled,
+    )
     open_ports(anatomy.layers, stack.mechanisms)
     model.__class__ = _recurrent_class(type(model))
     recurrent = cast("Recurrent", model)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from armt.backbones.cells import find_difference, is_layer_checkpointed
+from armt.backbones.compiled import Compiler
 from armt.backbones.huggingface import TESTED_FAMILIES
 from armt.core.errors import ConfigError
 from armt.core.state import State
@@ -52,6 +53,16 @@ def choose_waves(model: "Recurrent") -> WaveStarter | None:
         return None
     is_checkpointed = model.training and is_layer_checkpointed(model.anatomy.layers[0])
     return partial(WaveSchedule, model.schedule(), is_checkpointed=is_checkpointed)
+
+
+def choose_compiler(model: "Recurrent") -> Compiler | None:
+    """Returns what compiles a model's cells, or none if they run operation by operation."""
+    if not model.recurrence.is_compiled or model.device.type != "cuda":
+        return None
+    is_checkpointed = model.training and is_layer_checkpointed(model.anatomy.layers[0])
+    if is_checkpointed or wave_obstacle(model) is not None:
+        return None
+    return model.__dict__.setdefault("_compiler", Compiler())
 
 
 def _may_gain(model: "Recurrent") -> bool:

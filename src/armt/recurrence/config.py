@@ -24,6 +24,10 @@ class RecurrenceConfig(Config):
     schedule: Literal["auto", "sequential", "waves"] = "auto"
     """Whether segments run one after the other or in waves; `auto` takes what is faster."""
 
+    is_compiled: bool = False
+    """Whether a GPU runs layers and memories as compiled code. Compiling takes a minute for each
+    shape of segment, so it is worth it for long texts and for training; a CPU is not concerned."""
+
     def __post_init__(self) -> None:
         """Checks the options."""
         if self.schedule not in ("auto", "sequential", "waves"):

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from armt.backbones.huggingface import CACHE_NAME, Anatomy
 from armt.core.errors import ArmtError, ConfigError, DataError
 from armt.core.shapes import Float, Int, Tensor
-from armt.recurrence.choose_schedule import choose_waves
+from armt.recurrence.choose_schedule import choose_compiler, choose_waves
 from armt.recurrence.config import RecurrenceConfig
 from armt.recurrence.decoding import RecurrentCache, decode
 from armt.recurrence.loss import Labels, make_targets
@@ -253,6 +253,8 @@ class Recurrent(PreTrainedModel):
             embed=cast("Any", self.get_input_embeddings()),
             decoder=cast("Any", self.anatomy.decoder),
             forward=cast("Any", super()).forward,
+            segment_len=self.recurrence.segment_len,
+            compiler=choose_compiler(self),
         )
 
 

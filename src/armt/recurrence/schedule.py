@@ -10,15 +10,20 @@ from typing import Any, NamedTuple, final
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from armt.backbones.attach import Port, Visit, bound
-from armt.backbones.cells import CellStack
+from armt.backbones.cells import Cells
+from armt.backbones.compiled import Compiler
 from armt.backbones.huggingface import CACHE_NAME
-from armt.backbones.layer_calls import enter, leave, merge_calls
+from armt.backbones.layer_calls import Entry, enter, leave, merge_calls
 from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
 from armt.recurrence.memory_stack import MemoryStack
 from armt.recurrence.wave import Arrival, Rider, Wave
+
+_COMPILED_LEN = 256
+"""Parts of segments are compiled for multiples of this length."""
 
 
 class SegmentResult(NamedTuple):
@@ -45,6 +50,12 @@ class SequentialSchedule:
     forward: Callable[..., Any]
     """The backbone with its head."""
 
+    segment_len: int
+    """Text tokens of a whole segment."""
+
+    compiler: Compiler | None = None
+    """Compiles the cells; none to run the layers operation by operation."""
+
     def run(
         self,
         ids: Int[Tensor, "B T"],
@@ -62,9 +73,45 @@ class SequentialSchedule:
         """
         hidden = self.whole_segment(ids) if is_whole else self.embed(ids)
         visit = Visit(self.memory.num_tokens if is_whole else 0, is_whole)
+        if self.compiler is not None and cache is None:
+            return self._run_compiled(hidden, states, visit, logits_at)
         with bound(self.layers, states, visit) as ports:
             logits = self._call(hidden, logits_at, cache)
             return SegmentResult(logits, _states(ports))
+
+    def _run_compiled(
+        self,
+        hidden: Float[Tensor, "B T D"],
+        states: tuple[State, ...],
+        visit: Visit,
+        logits_at: Int[Tensor, " N"] | None,
+    ) -> SegmentResult:
+        """Runs one segment through compiled cells, between the decoder's own ends.
+
+        A part of a segment is filled up behind its end, which a causal layer does not see, so that
+        few lengths have to be compiled.
+        """
+        if not visit.is_writing:
+            room = max(0, self.segment_len - hidden.shape[1])
+            hidden = functional.pad(hidden, (0, 0, 0, min(room, -hidden.shape[1] % _COMPILED_LEN)))
+        entry = enter(self.layers, self.decoder, hidden)
+        cells = self.cells(entry, visit)
+        hidden, after = entry.hidden, list(states)
+        for layer, state in enumerate(states):
+            hidden, new = cells.run_one(layer, hidden, state)
+            after[layer] = new if visit.is_writing else state
+        logits = None
+        if logits_at is not None:
+            logits = leave(self.layers, self.forward, hidden, logits_at)
+        return SegmentResult(logits, tuple(after))
+
+    def cells(self, entry: Entry, visit: Visit) -> Cells:
+        """Returns the cells, ready to run on segments like the one on the threshold."""
+        if self.compiler is None:
+            return Cells(self.layers, visit, merge_calls(entry.calls))
+        form = (tuple(entry.hidden.shape), entry.hidden.dtype, entry.hidden.device)
+        calls = self.compiler.keep(form, lambda: merge_calls(entry.calls))
+        return Cells(self.layers, visit, calls, self.compiler)
 
     def whole_segment(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B U D"]:
         """Returns the embeddings of a segment's text and of the memory tokens behind it."""
@@ -115,11 +162,10 @@ class WaveSchedule:
 
     def push(self, ids: Int[Tensor, "B T"], rider: Rider) -> Arrival | None:
         """Sends a whole segment after the others; may give back one that came through."""
-        layers = self._parts.layers
-        entry = enter(layers, self._parts.decoder, self._parts.whole_segment(ids))
+        parts = self._parts
+        entry = enter(parts.layers, parts.decoder, parts.whole_segment(ids))
         if self._wave is None:
-            visit = Visit(self._parts.memory.num_tokens, True)
-            cells = CellStack(layers, visit, merge_calls(entry.calls))
+            cells = parts.cells(entry, Visit(parts.memory.num_tokens, True))
             self._wave = Wave(cells, self._start, is_checkpointed=self._is_checkpointed)
         return self._wave.advance(entry.hidden, rider)
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, cast, final
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from armt.backbones.cells import CellStack, StateRows
+from armt.backbones.cells import Cells, StateRows
 from armt.core.shapes import Float, Tensor
 from armt.core.state import State
 
@@ -50,7 +50,7 @@ class Wave:
     """The segments under way, and the state of every layer."""
 
     def __init__(
-        self, cells: CellStack, states: Sequence[State], *, is_checkpointed: bool = False
+        self, cells: Cells, states: Sequence[State], *, is_checkpointed: bool = False
     ) -> None:
         """Starts with no segment under way.
 

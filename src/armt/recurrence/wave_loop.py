@@ -12,9 +12,10 @@ from typing import Any, final
 import torch
 
 from armt.backbones.attach import Visit
-from armt.backbones.cells import CellStack, StateRows
+from armt.backbones.cells import Cells, StateRows
+from armt.backbones.compiled import compile_traced
 from armt.backbones.layer_calls import enter, merge_calls
-from armt.core.shapes import Int, Tensor
+from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
 from armt.recurrence.schedule import SequentialSchedule
 
@@ -47,7 +48,7 @@ class WaveLoop:
         self._num_layers, device = len(states), like.device
         entry = enter(parts.layers, parts.decoder, parts.whole_segment(like))
         visit = Visit(parts.memory.num_tokens, True)
-        self._cells = CellStack(parts.layers, visit, merge_calls(entry.calls))
+        self._cells = Cells(parts.layers, visit, merge_calls(entry.calls))
         self._ring = like.new_zeros((ring_len, *like.shape))
         self._hidden = entry.hidden.new_zeros((self._num_layers, *entry.hidden.shape))
         self._states: StateRows = {
@@ -58,6 +59,11 @@ class WaveLoop:
         self._cursor = torch.zeros(1, dtype=torch.long, device=device)
         self._end = torch.full((1,), _ENDLESS, dtype=torch.long, device=device)
         self._num_pushed = 0
+        self._wave: Callable[..., Any] = self._run_wave
+        _ = self._cells.lay_side_by_side()  # now: what is traced below is done in every wave
+        if parts.compiler is not None:
+            places = (self._ring, self._cursor, self._end, self._hidden, self._states)
+            self._wave = compile_traced(self._run_wave, *places)
         self._replay: Callable[[], Any] = self._step
         if device.type == "cuda":
             self._replay = self._captured()
@@ -99,18 +105,29 @@ class WaveLoop:
 
     def _step(self) -> None:
         """Runs one wave in place."""
-        ids = self._ring.index_select(0, self._cursor % len(self._ring)).squeeze(0)
+        self._wave(self._ring, self._cursor, self._end, self._hidden, self._states)
+
+    def _run_wave(
+        self,
+        ring: Int[Tensor, "R B L"],
+        cursor: Int[Tensor, "1"],
+        end: Int[Tensor, "1"],
+        hidden: Float[Tensor, "N B T D"],
+        states: StateRows,
+    ) -> None:
+        """Takes the next segment and runs all layers; changes the last four in place."""
+        ids = ring.index_select(0, cursor % len(ring)).squeeze(0)
         parts = self._parts
         entry = enter(parts.layers, parts.decoder, parts.whole_segment(ids))
-        inputs = torch.cat([entry.hidden.unsqueeze(0), self._hidden[:-1]])
-        outputs, after = self._cells.run(0, inputs, self._states, self._kind)
-        segment = self._cursor - self._layers
-        is_riding = (segment >= 0) & (segment < self._end)
-        for name, rows in self._states.items():
+        inputs = torch.cat([entry.hidden.unsqueeze(0), hidden[:-1]])
+        outputs, after = self._cells.run(0, inputs, states, self._kind)
+        segment = cursor - self._layers
+        is_riding = (segment >= 0) & (segment < end)
+        for name, rows in states.items():
             mask = is_riding.view(-1, *[1] * (rows.dim() - 1))
             _ = rows.copy_(torch.where(mask, after[name], rows))
-        _ = self._hidden.copy_(outputs)
-        _ = self._cursor.add_(1)
+        _ = hidden.copy_(outputs)
+        _ = cursor.add_(1)
 
     def _captured(self) -> Callable[[], Any]:
         """Returns what replays one step as a graph."""

@@ -49,8 +49,14 @@ def build_model(config: RunConfig, encoder: TokenizerEncoder | None) -> Recurren
     backbone = config.backbone.build(vocab_size, seed=config.seed, end_id=end_id)
     with torch.random.fork_rng(devices=[]):
         _ = torch.manual_seed(config.seed + 1)
+        recurrence = config.recurrence
         return attach(
-            backbone, config.memory, config.recurrence.segment_len, config.recurrence.bptt_depth
+            backbone,
+            config.memory,
+            recurrence.segment_len,
+            recurrence.bptt_depth,
+            recurrence.schedule,
+            recurrence.is_compiled,
         )
 
 
