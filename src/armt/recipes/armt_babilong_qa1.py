@@ -21,8 +21,8 @@ def armt_babilong_qa1() -> RunConfig:
     return RunConfig(
         name="armt_babilong_qa1",
         backbone=TinyBackboneConfig(),
-        memory=ARMTConfig(num_memory_tokens=16, d_mem=64, gate="hard"),
-        recurrence=RecurrenceConfig(segment_len=SEGMENT_LEN),
+        memory=ARMTConfig(num_memory_tokens=16, d_mem=64, gate="hard", gate_noise=0.5),
+        recurrence=RecurrenceConfig(segment_len=SEGMENT_LEN, is_compiled=True),
         text=TextConfig(),
         stages=(_look_up(), _hold(), _hold_long()),
         precision="bfloat16",
@@ -64,11 +64,12 @@ def _hold_long() -> StageConfig:
         num_questions=4,
         gap_len=(64, 1 << 16),
         epoch_steps=256,
+        confuser_gap=400,
     )
     return StageConfig(
-        num_steps=1600,
+        num_steps=2000,
         learning_rate=1e-3,
         final_learning_rate=2e-5,
         stream=stream,
-        write_penalty=0.01,  # at 0.03 (and longer gaps) no gate moved any more: docs/design
+        write_penalty=0.1,
     )

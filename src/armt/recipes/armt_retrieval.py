@@ -9,9 +9,12 @@ from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
 from armt.training.config import OptimConfig, RunConfig, StageConfig
 
-_REMEMBER_STEPS = {1: 200, 2: 300, 3: 300, 5: 400, 10: 300, 20: 200, 50: 200}
-_REWRITE_STEPS = {1: 200, 2: 300, 3: 300, 5: 150, 10: 100, 20: 60, 50: 40}
+_REMEMBER_STEPS = {1: 200, 2: 300, 3: 300, 5: 400, 10: 500, 20: 800, 50: 4000}
+_REWRITE_STEPS = {1: 200, 2: 300, 3: 300, 5: 400, 10: 400, 20: 600, 50: 2500}
 """Optimiser steps at each number of pairs."""
+
+_NUM_QUESTIONS = 8
+"""Questions after each row of pairs: reading fifty segments is dear, another question cheap."""
 
 
 @RECIPES.register("armt_retrieval", paper="arXiv:2407.04841")
@@ -30,7 +33,9 @@ def _run(
     name: str, kind: Literal["remember", "rewrite"], key_len: int, steps: dict[int, int]
 ) -> RunConfig:
     tasks = {
-        num_pairs: AssociativeRetrievalConfig(kind=kind, num_pairs=num_pairs, key_len=key_len)
+        num_pairs: AssociativeRetrievalConfig(
+            kind=kind, num_pairs=num_pairs, key_len=key_len, num_questions=_NUM_QUESTIONS
+        )
         for num_pairs in steps
     }
     last = max(steps)
@@ -40,7 +45,7 @@ def _run(
             learning_rate=1e-3 if num_pairs < 20 else 5e-4,
             final_learning_rate=1e-5 if num_pairs == last else None,
             warmup_steps=50 if num_pairs == 1 else 0,
-            batch_size=512,
+            batch_size=64,
             stream=tasks[num_pairs],
         )
         for num_pairs, num_steps in steps.items()
@@ -50,8 +55,10 @@ def _run(
         backbone=TinyBackboneConfig(
             family="gpt_neox", d_model=128, num_layers=4, d_ffn=128, use_tied_embeddings=False
         ),
-        memory=ARMTConfig(num_memory_tokens=4, d_mem=64),
-        recurrence=RecurrenceConfig(segment_len=tasks[last].segment_len),
+        memory=ARMTConfig(num_memory_tokens=4, d_mem=64, gate="hard"),
+        recurrence=RecurrenceConfig(
+            segment_len=tasks[last].segment_len, schedule="waves", is_compiled=True
+        ),
         stages=stages,
         optim=OptimConfig(weight_decay=1e-3),
     )
