@@ -26,6 +26,7 @@ def armt_babilong_qa1() -> RunConfig:
         text=TextConfig(),
         stages=(_look_up(), _hold(), _hold_long()),
         precision="bfloat16",
+        seed=2,  # seeds differ: docs/design/training_long.md says how the three recorded ones do
     )
 
 
