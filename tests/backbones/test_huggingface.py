@@ -12,9 +12,9 @@ from transformers import (
 
 from armt import ARMTConfig, NoMemoryConfig, attach
 from armt.backbones import huggingface
-from armt.backbones.huggingface import TESTED_FAMILIES, embedding_std, examine
+from armt.backbones.huggingface import CACHE_NAME, TESTED_FAMILIES, embedding_std, examine
 from armt.core.errors import ArmtError, BackboneError, ConfigError
-from tiny import ROPE, VOCAB, backbone, random_ids, recurrent
+from tiny import ROPE, VOCAB, backbone, random_ids, recurrent, roughen
 
 MEMORY = ARMTConfig(num_memory_tokens=2, d_mem=4)
 
@@ -75,8 +75,8 @@ def test_a_model_that_forgets_its_cache_is_refused(monkeypatch):
     model = backbone("starcoder2")
     forward = model.forward
 
-    def forgetful(input_ids, past_key_values=None, **options):
-        return forward(input_ids=input_ids, past_key_values=None, **options)
+    def forgetful(input_ids, **options):
+        return forward(input_ids=input_ids, **(options | {CACHE_NAME: None}))
 
     monkeypatch.setattr(model, "forward", forgetful)
     with pytest.raises(BackboneError, match="in pieces"):
@@ -99,6 +99,7 @@ def test_a_recurrent_backbone_works_or_is_refused_with_a_reason():
         vocab_size=VOCAB, hidden_size=16, state_size=4, num_hidden_layers=2, time_step_rank=2
     )
     model = AutoModelForCausalLM.from_config(config).eval()
+    roughen(model)
     with pytest.raises(BackboneError, match="cache"):
         _ = attach(model, MEMORY, 4)
 

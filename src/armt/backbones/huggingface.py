@@ -171,7 +171,7 @@ def _logits_in_pieces(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor
         try:
             given: dict[str, Any] = {CACHE_NAME: cache, "use_cache": True}
             output = cast("Any", model)(input_ids=piece, **given)
-            cache = output[CACHE_NAME]
+            cache = getattr(output, CACHE_NAME)
         except (TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise BackboneError(
                 f"{type(model).__name__} cannot go on from its own cache: {error}. A recurrence "

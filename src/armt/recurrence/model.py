@@ -25,6 +25,7 @@ from armt.recurrence.state import RecurrentState
 from armt.recurrence.walk import Walk, kept_columns, num_to_keep
 
 _OWN_OPTIONS = frozenset({"carry_len", "label_start", "num_items_in_batch"})
+_CACHE_NAMES = tuple(dict.fromkeys((CACHE_NAME, "past_key_values")))
 _SET_BY_THE_RECURRENCE = frozenset(
     {"cache_position", "position_ids", "return_dict", "token_type_ids", "use_cache"}
 )
@@ -69,8 +70,6 @@ class Recurrent(PreTrainedModel):
         self,
         input_ids: Int[Tensor, "B T"] | None = None,
         attention_mask: Tensor | None = None,
-        past_key_values: Any = None,
-        cache: Any = None,
         labels: Int[Tensor, "B T"] | None = None,
         label_weights: Float[Tensor, "B T"] | None = None,
         state: RecurrentState | None = None,
@@ -82,8 +81,6 @@ class Recurrent(PreTrainedModel):
         Args:
             input_ids: the tokens that follow those of `state`.
             attention_mask: 0 at padding, on either side; padding never enters the memory.
-            past_key_values: only from `generate`: the text is continued token by token.
-            cache: the same, as newer versions of transformers call it.
             labels: the tokens themselves, -100 where no loss is wanted; the shift is done here.
             label_weights: how much each label counts in the loss; by default all alike.
             state: what was read before; by default nothing.
@@ -98,11 +95,12 @@ class Recurrent(PreTrainedModel):
         Raises:
             DataError: rows or shapes do not fit each other, or an option cannot be had.
         """
-        cache = past_key_values if cache is None else cache
+        given = [options.pop(name, None) for name in _CACHE_NAMES]
+        cache = next((each for each in given if each is not None), None)
         ids = _checked_ids(input_ids, cache, options)
         if isinstance(cache, RecurrentCache):
-            logits = decode(self, ids, attention_mask, cache)
-            return RecurrentOutput(logits=logits, **{CACHE_NAME: cache})
+            found: dict[str, Any] = {CACHE_NAME: cache}
+            return RecurrentOutput(logits=decode(self, ids, attention_mask, cache), **found)
         state = state or self.init_state(len(ids))
         wanted = None if labels is None else _labels(labels, label_weights, options)
         packed, carry_len = pack(state, ids, attention_mask), options.get("carry_len")
@@ -183,8 +181,7 @@ class Recurrent(PreTrainedModel):
         prompt = inputs if inputs is not None else options.get("input_ids")
         if prompt is None or prompt.shape[1] == 0:
             raise DataError("Generation needs a prompt of at least one token. Got none.")
-        refused = ("cache", "past_key_values", "assistant_model", "prompt_lookup_num_tokens")
-        for name in refused:
+        for name in (*_CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
             if options.get(name) is not None:
                 raise ArmtError(f"A recurrent memory generates without `{name}`. Leave it out.")
         options[CACHE_NAME] = RecurrentCache(state or self.init_state(len(prompt)))
