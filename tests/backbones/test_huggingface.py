@@ -157,3 +157,14 @@ def test_a_wrong_recurrence_is_told():
     for options in ({"segment_len": 0}, {"segment_len": 4, "bptt_depth": -1}):
         with pytest.raises(ArmtError, match="must"):
             _ = attach(backbone(), MEMORY, **options)
+
+
+@pytest.mark.parametrize(
+    ("family", "num_kv_heads"), [("gpt2", 2), ("gpt_neox", 2), ("llama", 1), ("qwen3", 1)]
+)
+def test_the_shape_of_a_layer_is_what_its_config_declares(family, num_kv_heads):
+    shapes = examine(backbone(family)).shapes
+    assert [shape.index for shape in shapes] == [0, 1]
+    assert shapes[1].num_layers == 2
+    sizes = (shapes[1].d_model, shapes[1].num_heads, shapes[1].num_kv_heads, shapes[1].head_dim)
+    assert sizes == (16, 2, num_kv_heads, 8)

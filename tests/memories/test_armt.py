@@ -9,10 +9,12 @@ from transformers import AutoModelForCausalLM, GPT2Config
 
 from armt import ARMTConfig, attach
 from armt.core.errors import ConfigError
+from armt.core.layer_shape import LayerShape
 from armt.memories.armt import ARMTState
 from tiny import backbone, isolated_logits, random_ids, recurrent, roughen
 
 D_MODEL = 6
+SHAPE = LayerShape(d_model=D_MODEL, num_heads=2, num_kv_heads=1, head_dim=3)
 DOUBLE = torch.float64
 CONFIGS = {
     "default": ARMTConfig(num_memory_tokens=3, d_mem=4),
@@ -29,7 +31,7 @@ CONFIGS = {
 
 
 def rough_memory(config, dtype=DOUBLE):
-    memory = config.build(D_MODEL).to(dtype)
+    memory = config.build(SHAPE).to(dtype)
     roughen(memory)
     return memory
 
@@ -131,7 +133,7 @@ def test_an_empty_memory_reads_nothing(memory):
 
 
 def test_values_start_at_zero_so_nothing_is_stored():
-    memory = CONFIGS["default"].build(D_MODEL)
+    memory = CONFIGS["default"].build(SHAPE)
     state = memory.write(torch.randn(2, 3, D_MODEL), memory.init_state(2))
     assert state.association.abs().sum() == 0
 
@@ -172,7 +174,7 @@ def small_gpt2(config):
 @pytest.mark.parametrize("normalizer", ["none", "gamma"])
 def test_the_state_has_the_size_that_is_told(num_heads, normalizer):
     config = ARMTConfig(d_mem=4, nu=2, num_heads=num_heads, normalizer=normalizer)
-    state = config.build(D_MODEL).init_state(3)
+    state = config.build(SHAPE).init_state(3)
     features, channels = 16 // num_heads, D_MODEL // num_heads
     assert state.association.shape == (3, num_heads, features, channels)
     assert state.key_sum.shape == (3, num_heads, features if normalizer == "gamma" else 0)
@@ -247,10 +249,10 @@ def test_rewriting_a_key_replaces_its_value():
 
 
 def test_the_gates_start_where_the_config_says():
-    gates = ARMTConfig(gate_bias=3.0, gating="channel").build(D_MODEL).to_gate
+    gates = ARMTConfig(gate_bias=3.0, gating="channel").build(SHAPE).to_gate
     assert gates.bias.tolist() == [3.0] * D_MODEL
     assert gates.out_features == D_MODEL
-    assert ARMTConfig(num_heads=2).build(D_MODEL).to_gate.out_features == 2
+    assert ARMTConfig(num_heads=2).build(SHAPE).to_gate.out_features == 2
 
 
 def test_the_published_model_is_told_by_its_options():
@@ -286,10 +288,10 @@ def test_wrong_choices_are_told(name, monkeypatch):
 
 def test_heads_must_divide_the_width():
     with pytest.raises(ConfigError, match="width"):
-        _ = ARMTConfig(num_heads=4, d_mem=4).build(D_MODEL)
+        _ = ARMTConfig(num_heads=4, d_mem=4).build(SHAPE)
 
 
 def test_a_state_is_made_of_its_tensors():
-    state = CONFIGS["default"].build(D_MODEL).init_state(2)
+    state = CONFIGS["default"].build(SHAPE).init_state(2)
     assert list(state.tensors()) == ["association", "key_sum"]
     assert isinstance(ARMTState.from_tensors(state.tensors()), ARMTState)

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from armt.core.errors import BackboneError
+from armt.core.layer_shape import LayerShape
 
 TESTED_FAMILIES = frozenset(
     {
@@ -56,6 +57,9 @@ class Anatomy:
     layers: tuple[nn.Module, ...]
     """Its Transformer layers, from the first to the last."""
 
+    shapes: tuple[LayerShape, ...]
+    """The sizes of each layer, as the config tells them."""
+
     embedding: nn.Module
     """Maps token ids to what the first layer sees, scaled as the model scales it."""
 
@@ -79,12 +83,38 @@ def examine(model: PreTrainedModel) -> Anatomy:
             "with AutoModelForCausalLM."
         )
     decoder: nn.Module = model.get_decoder()
+    num_layers = int(config.num_hidden_layers)
     return Anatomy(
         decoder=decoder,
-        layers=_find_layers(decoder, model.config.model_type, config.num_hidden_layers),
+        layers=_find_layers(decoder, model.config.model_type, num_layers),
+        shapes=tuple(_shape(config, index, num_layers) for index in range(num_layers)),
         embedding=model.get_input_embeddings(),
         d_model=int(config.hidden_size),
         max_positions=getattr(config, "max_position_embeddings", None),
+    )
+
+
+def _shape(config: Any, index: int, num_layers: int) -> LayerShape:
+    """Returns the sizes of a layer; one head as wide as the layer if the config names none.
+
+    Only options that the config's class declares count: transformers lets any other be set, to no
+    effect.
+    """
+    fields = getattr(type(config), "__dataclass_fields__", vars(config))
+    declared = {*fields, *getattr(config, "attribute_map", ())}
+
+    def count(name: str, default: int) -> int:
+        value = getattr(config, name, None) if name in declared else None
+        return value if isinstance(value, int) else default
+
+    num_heads = count("num_attention_heads", 1)
+    return LayerShape(
+        d_model=int(config.hidden_size),
+        num_heads=num_heads,
+        num_kv_heads=count("num_key_value_heads", num_heads),
+        head_dim=count("head_dim", int(config.hidden_size) // num_heads),
+        index=index,
+        num_layers=num_layers,
     )
 
 

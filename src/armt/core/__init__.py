@@ -2,6 +2,7 @@
 
 from armt.core.config import Config, MemoryConfig
 from armt.core.contract import KeyValueMemory, LayerMemory, Memory, TokenMemory
+from armt.core.layer_shape import LayerShape
 from armt.core.registry import Card, Registry
 from armt.core.state import State
 
@@ -10,6 +11,7 @@ __all__ = [
     "Config",
     "KeyValueMemory",
     "LayerMemory",
+    "LayerShape",
     "Memory",
     "MemoryConfig",
     "Registry",

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
 
 from armt.core.errors import ConfigError
+from armt.core.layer_shape import LayerShape
 
 if TYPE_CHECKING:
     from armt.core.contract import Memory
@@ -65,8 +66,12 @@ class MemoryConfig(Config):
     """Options of a memory."""
 
     @abstractmethod
-    def build(self, d_model: int) -> "Memory[Any]":
-        """Returns the memory for a backbone of width `d_model`."""
+    def build(self, shape: LayerShape) -> "Memory[Any]":
+        """Returns the memory for a layer of this shape.
+
+        Raises:
+            ConfigError: the options do not suit the layer.
+        """
 
 
 def _replaced_inside(old: object, path: str, value: object) -> object:

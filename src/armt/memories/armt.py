@@ -16,6 +16,7 @@ from torch import nn
 from armt.core.config import MemoryConfig
 from armt.core.contract import LayerMemory
 from armt.core.errors import ConfigError
+from armt.core.layer_shape import LayerShape
 from armt.core.registry import MEMORIES
 from armt.core.shapes import Float, Tensor
 from armt.core.state import State
@@ -109,18 +110,18 @@ class ARMTConfig(MemoryConfig):
         }
         return cls(**(paper | options))
 
-    def build(self, d_model: int) -> "ARMT":
-        """Returns the memory for a backbone of width `d_model`.
+    def build(self, shape: LayerShape) -> "ARMT":
+        """Returns the memory for a layer of this shape.
 
         Raises:
             ConfigError: the heads do not divide the width.
         """
-        if d_model % self.num_heads:
+        if shape.d_model % self.num_heads:
             raise ConfigError(
                 f"`num_heads` must divide the backbone's width. Got {self.num_heads} heads "
-                f"for {d_model}."
+                f"for {shape.d_model}."
             )
-        return ARMT(self, d_model)
+        return ARMT(self, shape.d_model)
 
 
 @dataclass(frozen=True)

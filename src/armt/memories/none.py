@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from armt.core.config import MemoryConfig
 from armt.core.contract import LayerMemory
+from armt.core.layer_shape import LayerShape
 from armt.core.registry import MEMORIES
 from armt.core.shapes import Float, Tensor
 from armt.core.state import State
@@ -13,9 +14,9 @@ from armt.core.state import State
 class NoMemoryConfig(MemoryConfig):
     """Options of `NoMemory`: none."""
 
-    def build(self, d_model: int) -> "NoMemory":
-        """Returns the memory for a backbone of width `d_model`."""
-        del d_model
+    def build(self, shape: LayerShape) -> "NoMemory":
+        """Returns the memory for any layer."""
+        del shape
         return NoMemory(self)
 
 

@@ -27,8 +27,8 @@ class MemoryStack(nn.Module):
         super().__init__()
         self.config = config
         built: list[LayerMemory[Any]] = []
-        for layer in anatomy.layers:
-            memory = config.build(anatomy.d_model)
+        for layer, shape in zip(anatomy.layers, anatomy.shapes, strict=True):
+            memory = config.build(shape)
             if memory.door != "residual":
                 raise BackboneError(
                     f"{type(memory).__name__} enters by the door '{memory.door}', which this "
