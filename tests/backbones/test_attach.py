@@ -71,7 +71,7 @@ def test_a_pass_inside_a_pass_is_refused():
     model = recurrent(MEMORY)
     states = model.memory.init_states(1)
     with (
-        bound(model.anatomy.layers, states, Visit(2, True)),
+        bound(model.anatomy.layers, states, Visit(0, 2, True)),
         pytest.raises(BackboneError, match="one thread"),
     ):
         _ = model(random_ids(1, 8))
@@ -82,7 +82,7 @@ def test_a_pass_that_does_not_end_the_segment_writes_nothing():
     model = recurrent(MEMORY)
     states = model.memory.init_states(1)
     for is_writing in (False, True):
-        with bound(model.anatomy.layers, states, Visit(2, is_writing)) as ports:
+        with bound(model.anatomy.layers, states, Visit(0, 2, is_writing)) as ports:
             _ = model.model(inputs_embeds=torch.randn(1, 6, 16, dtype=torch.float64))
             handed_back = [port.state for port in ports]
         for old, new in zip(states, handed_back, strict=True):

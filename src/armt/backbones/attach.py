@@ -11,22 +11,45 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
+import torch
 from torch import nn
 
-from armt.core.contract import LayerMemory
+from armt.core.contract import Memory, TokenEdges
 from armt.core.errors import BackboneError
 from armt.core.shapes import Float, Tensor
 from armt.core.state import State
 
 
 class Visit(NamedTuple):
-    """What the layers do with their memories during one pass over a segment."""
+    """Where the memory tokens are in one pass over a segment or a part of it."""
 
-    num_memory_positions: int
-    """Positions at the end of the segment that hold memory tokens."""
+    prefix_len: int
+    """Memory tokens before the text."""
+
+    suffix_len: int
+    """Memory tokens after the text."""
 
     is_writing: bool
     """Whether the pass ends the segment, so that the memory is written."""
+
+    def surround(self, text: Float[Tensor, "B T D"], edges: TokenEdges) -> Float[Tensor, "B U D"]:
+        """Returns the text between as many memory tokens of `edges` as this pass has."""
+        parts = [text]
+        if self.prefix_len:
+            parts.insert(0, edges.prefix.to(text))
+        if self.suffix_len:
+            parts.append(edges.suffix.to(text))
+        return torch.cat(parts, dim=1) if len(parts) > 1 else text
+
+    def text(self, hidden: Float[Tensor, "B U D"]) -> Float[Tensor, "B T D"]:
+        """Returns the positions of the text."""
+        return hidden[:, self.prefix_len : hidden.shape[1] - self.suffix_len]
+
+    def source(self, hidden: Float[Tensor, "B U D"]) -> Float[Tensor, "B N D"]:
+        """Returns what a memory is written from: the tokens after the text, or the text itself."""
+        if not self.suffix_len:
+            return self.text(hidden)
+        return hidden[:, hidden.shape[1] - self.suffix_len :]
 
 
 Detour = Callable[[Tensor, tuple[Any, ...], dict[str, Any]], Tensor]
@@ -36,32 +59,31 @@ Detour = Callable[[Tensor, tuple[Any, ...], dict[str, Any]], Tensor]
 class Port:
     """Where one layer meets its memory; empty except during a pass."""
 
-    def __init__(self, memory: LayerMemory[Any]) -> None:
+    def __init__(self, memory: Memory[Any]) -> None:
         """Holds the memory; a plain object, so that no module is registered twice."""
-        self.memory = memory
+        self.memory: Any = memory
         self.state: State | None = None
-        self.visit = Visit(0, False)
+        self.visit = Visit(0, 0, False)
         self.detour: Detour | None = None
 
     def read(self, hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        """Returns the layer's input with the memory's reading."""
+        """Returns the layer's input with the memory's reading, or with its tokens put in place."""
+        if self.memory.door == "tokens":
+            edges = self.memory.tokens(self.state)
+            return self.visit.surround(self.visit.text(hidden), edges)
         return self.memory.read(hidden, self.state)
 
     def write(self, hidden: Float[Tensor, "B T D"]) -> None:
         """Replaces the bound state by the one after this segment."""
-        if not self.visit.is_writing:
-            return
-        text_len = hidden.shape[1] - self.visit.num_memory_positions
-        uses_tokens = self.memory.num_memory_tokens > 0
-        source = hidden[:, text_len:] if uses_tokens else hidden[:, :text_len]
-        self.state = self.memory.write(source, self.state)
+        if self.visit.is_writing:
+            self.state = self.memory.write(self.visit.source(hidden), self.state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Port":
         """Copies the port with its memory, so that a copied model has its own."""
         return Port(copy.deepcopy(self.memory, memo))
 
 
-def open_ports(layers: Sequence[nn.Module], memories: Sequence[LayerMemory[Any]]) -> None:
+def open_ports(layers: Sequence[nn.Module], memories: Sequence[Memory[Any]]) -> None:
     """Puts each memory around its layer.
 
     Raises:

@@ -33,13 +33,26 @@ class Memory(nn.Module, ABC, Generic[StateT]):
     """Whether the size of the state is the same after any number of segments."""
 
     is_layer_local: ClassVar[bool] = True
-    """Whether a layer's state depends on that layer alone.
+    """Whether each layer has a memory of its own, whose state depends on that layer alone.
 
-    If so, the cells of a wave may run together.
+    If so, the cells of a wave may run together. If not, one memory serves the whole model.
     """
 
     is_neutral_when_fresh: ClassVar[bool] = True
     """Whether a memory that was never trained leaves the backbone exactly as it is."""
+
+    is_causal: bool = True
+    """Whether no position learns of a later one.
+
+    Some published forms look at a segment before it is read. They can be trained and compared; no
+    text can be generated through them.
+    """
+
+    num_prefix_tokens: int = 0
+    """Memory tokens before the text of a segment, which the text can see."""
+
+    num_memory_tokens: int = 0
+    """Memory tokens after the text of a segment: they see all of it, and it cannot see them."""
 
     @abstractmethod
     def init_state(self, batch_size: int) -> StateT:
@@ -47,15 +60,13 @@ class Memory(nn.Module, ABC, Generic[StateT]):
 
 
 class LayerMemory(Memory[StateT], ABC):
-    """A memory of one layer: reads into its input, writes from its output."""
+    """A memory of one layer: reads into its input, writes from its output.
+
+    The memory tokens that it may ask for at the end of a segment are learned and shared by all
+    layers.
+    """
 
     door = "residual"
-
-    num_memory_tokens: int = 0
-    """Learned tokens, shared by all layers, that the memory asks for at the end of a segment.
-
-    They see the whole segment; the text does not see them.
-    """
 
     @abstractmethod
     def read(self, hidden: Float[Tensor, "B T D"], state: StateT) -> Float[Tensor, "B T D"]:
@@ -81,32 +92,48 @@ class TokenEdges(NamedTuple):
     suffix: Float[Tensor, "B Q D"]
 
 
+Encode = Callable[[Float[Tensor, "B T D"]], Float[Tensor, "B T D"]]
+"""Runs the backbone, without memory, over embeddings: the last hidden states, after its norm."""
+
+
 class TokenMemory(Memory[StateT], ABC):
-    """A memory made of embeddings around the segment, written from the last layer's output."""
+    """A memory made of vectors around the text of a segment.
+
+    One memory serves the whole model: its tokens go in as embeddings, and it is written from the
+    last hidden states, after the backbone's final norm. If it is layer-local, every layer has one:
+    its tokens take the place of what the layer below left there, and it is written from the
+    layer's output.
+    """
 
     door = "tokens"
     is_layer_local = False
+    is_neutral_when_fresh = False
 
     @abstractmethod
     def tokens(self, state: StateT) -> TokenEdges:
-        """Returns the embeddings to put before and after the text."""
+        """Returns what to put before and after the text, as many tokens as it declares."""
 
     @abstractmethod
     def write(self, hidden: Float[Tensor, "B T D"], state: StateT) -> StateT:
-        """Returns the state after a segment; `hidden` holds prefix, text and suffix positions."""
+        """Returns the state after a whole segment.
 
-    def query(
-        self,
-        embeddings: Float[Tensor, "B T D"],
-        state: StateT,
-        encode: Callable[[Float[Tensor, "B T D"]], Float[Tensor, "B T D"]],
-    ) -> StateT:
-        """Returns the state prepared for a segment before it is read; the same state by default.
-
-        `encode` runs the backbone, without memory, over any embeddings: the extra pass that HMT
-        makes to summarise a segment before it searches its memory.
+        `hidden` holds the memory tokens after the text if the memory asks for any, and the text
+        otherwise; never padding.
         """
-        del embeddings, encode
+
+    def query(self, text: Float[Tensor, "B T D"], state: StateT, encode: Encode) -> StateT:
+        """Returns the state after an extra pass over a segment's text; the same state by default.
+
+        It comes before `write`, when the segment was read, so that what it finds is for the next
+        one. If the memory is not causal it comes before `tokens`, and finds for the segment itself.
+        Only a memory that serves the whole model is asked.
+
+        Args:
+            text: the embeddings of the segment's text; of its beginning where the text ends in it.
+            state: what is known before the segment.
+            encode: the extra pass.
+        """
+        del text, encode
         return state
 
 

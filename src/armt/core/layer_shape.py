@@ -24,3 +24,6 @@ class LayerShape:
 
     num_layers: int = 1
     """Layers of the backbone."""
+
+    embedding_std: float = 1.0
+    """Standard deviation of the backbone's token embeddings, as its first layer sees them."""

@@ -32,7 +32,8 @@ def attach(
     """Gives `model` a memory and returns it, changed in place.
 
     The model keeps its class, weights and parameter names; what is learned for the memory stands
-    beside them under `memory.*`. A fresh memory leaves the model as it was on each segment.
+    beside them under `memory.*`. A fresh memory leaves the model as it was on each segment, unless
+    its class says otherwise (`is_neutral_when_fresh`).
 
     Args:
         model: a causal decoder of Hugging Face transformers.
@@ -56,7 +57,8 @@ def attach(
         schedule=schedule,
         is_compiled=is_compiled,
     )
-    open_ports(anatomy.layers, stack.mechanisms)
+    if stack.is_layer_local:
+        open_ports(anatomy.layers, stack.mechanisms)
     model.__class__ = _recurrent_class(type(model))
     recurrent = cast("Recurrent", model)
     recurrent.memory = stack

@@ -188,8 +188,8 @@ def _feed(model: "Recurrent", group: Group, ids: Int[Tensor, "N T"]) -> Float[Te
 def _end_segment(model: "Recurrent", group: Group, ids: Int[Tensor, "N L"]) -> Any:
     """Writes the memories: through its tokens after the cached text, or from the text anew."""
     schedule = model.schedule()
-    if model.memory.num_tokens:
-        return schedule.end_segment(len(ids), group.state.layers, group.cache)
+    if model.memory.visit().suffix_len:
+        return schedule.end_segment(ids, group.state.layers, group.cache)
     return schedule.run(ids, group.state.layers, is_whole=True).states
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from armt.core.contract import LayerMemory
+from armt.core.contract import Memory
+from armt.core.shapes import Tensor
 from armt.recurrence.model import Recurrent
 
 
@@ -21,7 +22,7 @@ class SegmentFlops(NamedTuple):
     short cut does."""
 
     memory: int
-    """Reading and writing the memories."""
+    """Reading and writing the memories, extra passes of the backbone included."""
 
     @property
     def total(self) -> int:
@@ -33,34 +34,47 @@ def count_flops(model: Recurrent) -> SegmentFlops:
     """Returns the operations of reading one whole segment, memory tokens included.
 
     Norms, rotations, activations and the triangular solve are left out, as in
-    `torch.utils.flop_counter`, with which the tests compare.
+    `torch.utils.flop_counter`, with which the tests compare. The memory is empty, which matters
+    for one that grows.
     """
-    num_memory_tokens = model.memory.num_tokens
-    text_len = model.recurrence.segment_len
-    num_positions = text_len + num_memory_tokens
-    num_weights = sum(_num_weights(layer) for layer in model.anatomy.layers)
-    width = _attention_width(model.config.get_text_config())
     mechanisms = model.memory.mechanisms
-    return SegmentFlops(
-        matrices=2 * num_weights * num_positions,
-        attention=4 * len(model.anatomy.layers) * num_positions**2 * width,
-        memory=len(mechanisms)
-        * _memory_flops(mechanisms[0], model.anatomy.d_model, text_len, num_memory_tokens),
-    )
+    memory, pass_lens = _watch(mechanisms[0], model)
+    extra = [_backbone_flops(model, num_positions) for num_positions in pass_lens]
+    num_positions = model.recurrence.segment_len + model.memory.num_tokens
+    matrices, attention = _backbone_flops(model, num_positions)
+    return SegmentFlops(matrices, attention, len(mechanisms) * memory + sum(map(sum, extra)))
+
+
+def _backbone_flops(model: Recurrent, num_positions: int) -> tuple[int, int]:
+    """Counts the products with weights, and those of attention, of one pass."""
+    layers = model.anatomy.layers
+    num_weights = sum(_num_weights(layer) for layer in layers)
+    width = _attention_width(model.config.get_text_config())
+    return 2 * num_weights * num_positions, 4 * len(layers) * num_positions**2 * width
 
 
 @torch.no_grad()
-def _memory_flops(
-    memory: LayerMemory[Any], d_model: int, text_len: int, num_memory_tokens: int
-) -> int:
-    """Counts what a memory does with one segment by watching it."""
+def _watch(memory: Memory[Any], model: Recurrent) -> tuple[int, list[int]]:
+    """Watches a memory with one segment: its operations, and the lengths of its extra passes."""
     like = next(memory.parameters(), torch.zeros(()))
-    hidden = like.new_zeros(1, text_len + num_memory_tokens, d_model)
+    visit = model.memory.visit()
+    text_len, pass_lens = model.recurrence.segment_len, list[int]()
+    hidden = like.new_zeros(1, text_len + model.memory.num_tokens, model.anatomy.d_model)
     state = memory.init_state(1)
+
+    def encode(embedded: Tensor) -> Tensor:
+        pass_lens.append(embedded.shape[1])
+        return torch.zeros_like(embedded)
+
+    door: Any = memory
     with FlopCounterMode(display=False) as counter:
-        _ = memory.read(hidden, state)
-        _ = memory.write(hidden[:, -(num_memory_tokens or text_len) :], state)
-    return counter.get_total_flops()
+        if memory.door == "tokens":
+            _ = door.tokens(state)
+            state = door.query(visit.text(hidden), state, encode)
+        else:
+            _ = door.read(hidden, state)
+        _ = door.write(visit.source(hidden), state)
+    return counter.get_total_flops(), pass_lens
 
 
 def _num_weights(layer: nn.Module) -> int:

@@ -1,72 +1,129 @@
-"""The memory of a whole model: one mechanism in every layer, and the tokens they share."""
+"""The memory of a whole model: in every layer or around all of them, with the tokens it needs."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import nn
 
+from armt.backbones.attach import Visit
 from armt.backbones.huggingface import Anatomy, embedding_std
 from armt.core.config import MemoryConfig
-from armt.core.contract import LayerMemory
+from armt.core.contract import Encode, Memory, TokenEdges, TokenMemory
 from armt.core.errors import BackboneError
 from armt.core.shapes import Float, Tensor
 from armt.core.state import State
+
+_OPEN_DOORS = ("residual", "tokens")
 
 
 class MemoryStack(nn.Module):
     """Everything that is learned beside the backbone; stands at the model's root as `memory`."""
 
     def __init__(self, config: MemoryConfig, anatomy: Anatomy) -> None:
-        """Builds one memory for each layer, on the layer's device and in its dtype.
+        """Builds the memories, each on the device and in the dtype of what it stands beside.
 
-        The memory tokens start as random vectors as long as the backbone's own token embeddings.
+        A layer-local memory is built once for each layer, any other once for the whole model.
+        Memory tokens that the layers share start as random vectors as long as the backbone's own
+        token embeddings.
 
         Raises:
-            BackboneError: the memory does not enter by the residual stream.
+            BackboneError: the memory enters by a door that is not open.
         """
         super().__init__()
         self.config = config
-        built: list[LayerMemory[Any]] = []
-        for layer, shape in zip(anatomy.layers, anatomy.shapes, strict=True):
-            memory = config.build(shape)
-            if memory.door != "residual":
-                raise BackboneError(
-                    f"{type(memory).__name__} enters by the door '{memory.door}', which this "
-                    "version of the recurrence does not open. Choose a memory of the residual "
-                    "stream."
-                )
-            like = next(layer.parameters())
-            built.append(cast("LayerMemory[Any]", memory).to(like.device, like.dtype))
-        self.layers = nn.ModuleList(built)
+        scale = embedding_std(anatomy)
+        shapes = [replace(shape, embedding_std=scale) for shape in anatomy.shapes]
+        first = config.build(shapes[0])
+        if first.door not in _OPEN_DOORS:
+            raise BackboneError(
+                f"{type(first).__name__} enters by the door '{first.door}', which this version of "
+                f"the recurrence does not open. Choose a memory of: {', '.join(_OPEN_DOORS)}."
+            )
+        hosts, built = (anatomy.embedding,), [first]
+        if first.is_layer_local:
+            hosts, built = anatomy.layers, [first, *(config.build(each) for each in shapes[1:])]
+        self.layers = nn.ModuleList(
+            memory.to((like := next(host.parameters())).device, like.dtype)
+            for memory, host in zip(built, hosts, strict=True)
+        )
         self.tokens: nn.Parameter | None = None
-        if built[0].num_memory_tokens:
-            self.tokens = _memory_tokens(built[0].num_memory_tokens, anatomy)
+        if first.door == "residual" and first.num_memory_tokens:
+            like = next(anatomy.embedding.parameters())
+            values = torch.randn(first.num_memory_tokens, anatomy.d_model, device=like.device)
+            self.tokens = nn.Parameter((values * scale).to(like.dtype))
+
+    @property
+    def mechanisms(self) -> list[Memory[Any]]:
+        """The memory of each layer, or the one memory of the whole model."""
+        return [cast("Memory[Any]", layer) for layer in self.layers]
+
+    @property
+    def is_layer_local(self) -> bool:
+        """Whether every layer has a memory of its own."""
+        return self.mechanisms[0].is_layer_local
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no position learns of a later one."""
+        return self.mechanisms[0].is_causal
 
     @property
     def num_tokens(self) -> int:
-        """Memory tokens at the end of a segment."""
-        return 0 if self.tokens is None else len(self.tokens)
+        """Memory tokens of a segment, before and after its text."""
+        return sum(self.visit()[:2])
 
-    @property
-    def mechanisms(self) -> list[LayerMemory[Any]]:
-        """The memory of each layer."""
-        return [cast("LayerMemory[Any]", layer) for layer in self.layers]
+    def visit(self, *, is_start: bool = True, is_end: bool = True) -> Visit:
+        """Returns where the memory tokens stand in a segment.
+
+        Args:
+            is_start: whether the pass begins with the segment's first token.
+            is_end: whether it ends the segment.
+        """
+        first = self.mechanisms[0]
+        return Visit(
+            first.num_prefix_tokens if is_start else 0,
+            first.num_memory_tokens if is_end else 0,
+            is_end,
+        )
 
     def init_states(self, batch_size: int) -> tuple[State, ...]:
-        """Returns the state of each layer before anything was read."""
+        """Returns the state of each memory before anything was read."""
         return tuple(memory.init_state(batch_size) for memory in self.mechanisms)
 
-    def token_embeddings(
-        self, batch_size: int, dtype: torch.dtype
-    ) -> Float[Tensor, "B M D"] | None:
-        """Returns the memory tokens for each row, or none if the memory asks for none."""
-        if self.tokens is None:
-            return None
-        return self.tokens.to(dtype).expand(batch_size, -1, -1)
+    def surround(
+        self, text: Float[Tensor, "B T D"], visit: Visit, states: Sequence[State] = ()
+    ) -> Float[Tensor, "B U D"]:
+        """Returns the embeddings of a text between the memory tokens of a visit.
 
+        Args:
+            text: the embeddings without them.
+            visit: which memory tokens there are.
+            states: what is remembered; only a memory that serves the whole model puts it into its
+                tokens here. Those of a layer get zeros, and take their places in front of it.
+        """
+        if not visit.prefix_len + visit.suffix_len:
+            return text
+        first = self.mechanisms[0]
+        if first.door == "tokens" and not first.is_layer_local:
+            return visit.surround(text, cast("TokenMemory[Any]", first).tokens(states[0]))
+        zeros = text.new_zeros(1, 1, text.shape[-1])
+        prefix = zeros.expand(len(text), visit.prefix_len, -1)
+        suffix = zeros.expand(len(text), visit.suffix_len, -1)
+        if self.tokens is not None:
+            suffix = self.tokens.expand(len(text), -1, -1)
+        return visit.surround(text, TokenEdges(prefix, suffix))
 
-def _memory_tokens(num_tokens: int, anatomy: Anatomy) -> nn.Parameter:
-    like = next(anatomy.embedding.parameters())
-    scale = embedding_std(anatomy)
-    values = torch.randn(num_tokens, anatomy.d_model, device=like.device) * scale
-    return nn.Parameter(values.to(like.dtype))
+    def query(
+        self, text: Float[Tensor, "B T D"], states: tuple[State, ...], encode: Encode
+    ) -> tuple[State, ...]:
+        """Returns the state of a memory that serves the whole model after its extra pass."""
+        (memory,), (state,) = self.mechanisms, states
+        return (cast("TokenMemory[Any]", memory).query(text, state, encode),)
+
+    def write(self, hidden: Float[Tensor, "B N D"], states: tuple[State, ...]) -> tuple[State, ...]:
+        """Returns the state of a memory that serves the whole model after a segment."""
+        (memory,), (state,) = self.mechanisms, states
+        device = next(memory.parameters()).device
+        return (cast("TokenMemory[Any]", memory).write(hidden.to(device), state),)

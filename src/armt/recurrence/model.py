@@ -176,7 +176,8 @@ class Recurrent(PreTrainedModel):
         text, without its last token, is `output.past_key_values.state`.
 
         Raises:
-            ArmtError: the call asks for a cache or for assisted decoding, which no memory can do.
+            ArmtError: the call asks for a cache or for assisted decoding, which no memory can do,
+                or the memory is not causal.
         """
         prompt = inputs if inputs is not None else options.get("input_ids")
         if prompt is None or prompt.shape[1] == 0:
@@ -184,6 +185,11 @@ class Recurrent(PreTrainedModel):
         for name in (*_CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
             if options.get(name) is not None:
                 raise ArmtError(f"A recurrent memory generates without `{name}`. Leave it out.")
+        if not self.memory.is_causal:
+            raise ArmtError(
+                "This form of the memory looks at a segment before it is read, so that no text can "
+                "be generated through it. Take the causal form."
+            )
         options[CACHE_NAME] = RecurrentCache(state or self.init_state(len(prompt)))
         options["use_cache"] = True
         return cast("Any", super()).generate(inputs, *args, **options)

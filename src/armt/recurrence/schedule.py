@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
-import torch
 from torch import nn
 from torch.nn import functional
 
@@ -16,6 +15,7 @@ from armt.backbones.attach import Port, Visit, bound
 from armt.backbones.cells import Cells
 from armt.backbones.compiled import Compiler
 from armt.backbones.huggingface import CACHE_NAME
+from armt.backbones.last_hidden import last_hidden
 from armt.backbones.layer_calls import Entry, enter, leave, merge_calls
 from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
@@ -36,6 +36,16 @@ class SegmentResult(NamedTuple):
     """The layers' states after it."""
 
 
+class _Part(NamedTuple):
+    """What is run at once: a segment, or the next tokens of one."""
+
+    text: Float[Tensor, "B T D"]
+    """Embeddings of its text; of the whole segment when this part ends it."""
+
+    states: tuple[State, ...]
+    visit: Visit
+
+
 @dataclass(frozen=True)
 class SequentialSchedule:
     """Runs a segment through every layer before the next segment begins."""
@@ -44,7 +54,7 @@ class SequentialSchedule:
     layers: Sequence[nn.Module]
     embed: Callable[[Int[Tensor, "B T"]], Float[Tensor, "B T D"]]
 
-    decoder: Callable[..., Any]
+    decoder: nn.Module
     """The backbone without its head."""
 
     forward: Callable[..., Any]
@@ -67,17 +77,54 @@ class SequentialSchedule:
     ) -> SegmentResult:
         """Runs one segment, or the next part of it if `cache` holds keys and values of the first.
 
-        Memory tokens are appended and the memories written only if `is_whole`: this is where the
-        segment ends. Text cannot see the memory tokens behind it, so a part that is not written
-        needs none.
+        Memory tokens stand before the first part. Those after the text are added and the memory is
+        written only if `is_whole`: this is where the segment ends. Text cannot see the memory
+        tokens behind it, so a part that is not written needs none.
         """
-        hidden = self.whole_segment(ids) if is_whole else self.embed(ids)
-        visit = Visit(self.memory.num_tokens if is_whole else 0, is_whole)
+        text = self.embed(ids)
+        is_start = cache is None or cache.get_seq_length() == 0
+        if is_start and not self.memory.is_causal:
+            states = self.memory.query(text, states, self._encode)
+        part = _Part(text, states, self.memory.visit(is_start=is_start, is_end=is_whole))
+        return self._pass(part, text, logits_at, cache)
+
+    def end_segment(
+        self, ids: Int[Tensor, "B L"], states: tuple[State, ...], cache: Any
+    ) -> tuple[State, ...]:
+        """Writes a segment whose text was run part by part; its keys and values are in `cache`."""
+        text = self.embed(ids)
+        visit = self.memory.visit(is_start=False)
+        assert visit.suffix_len, "only tokens after the text can end it when it was run"
+        return self._pass(_Part(text, states, visit), text[:, :0], None, cache).states
+
+    def whole_segment(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B U D"]:
+        """Returns the embeddings of a segment with the tokens of layer-local memories around it."""
+        return self.memory.surround(self.embed(ids), self.memory.visit())
+
+    def _pass(
+        self,
+        part: _Part,
+        fed: Float[Tensor, "B T D"],
+        logits_at: Int[Tensor, " N"] | None,
+        cache: Any,
+    ) -> SegmentResult:
+        """Feeds embeddings of the text between memory tokens, and lets the memories take part."""
+        text, states, visit = part
+        hidden = self.memory.surround(fed, visit, states)
+        if logits_at is not None and visit.prefix_len:
+            logits_at = logits_at + visit.prefix_len
         if self.compiler is not None and cache is None:
             return self._run_compiled(hidden, states, visit, logits_at)
-        with bound(self.layers, states, visit) as ports:
+        if self.memory.is_layer_local:
+            with bound(self.layers, states, visit) as ports:
+                return SegmentResult(self._call(hidden, logits_at, cache), _states(ports))
+        with last_hidden(self.decoder) as noted:
             logits = self._call(hidden, logits_at, cache)
-            return SegmentResult(logits, _states(ports))
+        if visit.is_writing:
+            if self.memory.is_causal:
+                states = self.memory.query(text, states, self._encode)
+            states = self.memory.write(visit.source(noted[0]), states)
+        return SegmentResult(logits, states)
 
     def _run_compiled(
         self,
@@ -92,7 +139,7 @@ class SequentialSchedule:
         few lengths have to be compiled.
         """
         if not visit.is_writing:
-            room = max(0, self.segment_len - hidden.shape[1])
+            room = max(0, visit.prefix_len + self.segment_len - hidden.shape[1])
             hidden = functional.pad(hidden, (0, 0, 0, min(room, -hidden.shape[1] % _COMPILED_LEN)))
         entry = enter(self.layers, self.decoder, hidden)
         cells = self.cells(entry, visit)
@@ -113,22 +160,6 @@ class SequentialSchedule:
         calls = self.compiler.keep(form, lambda: merge_calls(entry.calls))
         return Cells(self.layers, visit, calls, self.compiler)
 
-    def whole_segment(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B U D"]:
-        """Returns the embeddings of a segment's text and of the memory tokens behind it."""
-        hidden = self.embed(ids)
-        tokens = self.memory.token_embeddings(len(ids), hidden.dtype)
-        return hidden if tokens is None else torch.cat([hidden, tokens.to(hidden.device)], dim=1)
-
-    def end_segment(
-        self, num_rows: int, states: tuple[State, ...], cache: Any
-    ) -> tuple[State, ...]:
-        """Writes a segment whose text was run part by part; its keys and values are in `cache`."""
-        tokens = self.memory.token_embeddings(num_rows, self._dtype())
-        assert tokens is not None, "only a memory with memory tokens can end a segment afterwards"
-        with bound(self.layers, states, Visit(self.memory.num_tokens, True)) as ports:
-            _ = self._call(tokens, None, cache)
-            return _states(ports)
-
     def _call(
         self, hidden: Float[Tensor, "B T D"], logits_at: Int[Tensor, " N"] | None, cache: Any
     ) -> Float[Tensor, "B N V"] | None:
@@ -138,9 +169,8 @@ class SequentialSchedule:
             return None
         return self.forward(inputs_embeds=hidden, logits_to_keep=logits_at, **options).logits
 
-    def _dtype(self) -> torch.dtype:
-        assert self.memory.tokens is not None, "asked for a dtype without memory tokens"
-        return self.memory.tokens.dtype
+    def _encode(self, embedded: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        return self.decoder(inputs_embeds=embedded, use_cache=False)[0]
 
 
 @final
@@ -165,7 +195,7 @@ class WaveSchedule:
         parts = self._parts
         entry = enter(parts.layers, parts.decoder, parts.whole_segment(ids))
         if self._wave is None:
-            cells = parts.cells(entry, Visit(parts.memory.num_tokens, True))
+            cells = parts.cells(entry, parts.memory.visit())
             self._wave = Wave(cells, self._start, is_checkpointed=self._is_checkpointed)
         return self._wave.advance(entry.hidden, rider)
 
@@ -178,7 +208,8 @@ class WaveSchedule:
 
     def logits(self, arrival: Arrival, logits_at: Int[Tensor, " N"]) -> Float[Tensor, "B N V"]:
         """Returns the logits of a segment that came through, at the columns asked for."""
-        return leave(self._parts.layers, self._parts.forward, arrival.hidden, logits_at)
+        columns = logits_at + self._parts.memory.visit().prefix_len
+        return leave(self._parts.layers, self._parts.forward, arrival.hidden, columns)
 
     @property
     def states(self) -> tuple[State, ...]:

@@ -11,7 +11,6 @@ from typing import Any, final
 
 import torch
 
-from armt.backbones.attach import Visit
 from armt.backbones.cells import Cells, StateRows
 from armt.backbones.compiled import compile_traced
 from armt.backbones.layer_calls import enter, merge_calls
@@ -47,8 +46,7 @@ class WaveLoop:
         self._parts, self._kind = parts, type(states[0])
         self._num_layers, device = len(states), like.device
         entry = enter(parts.layers, parts.decoder, parts.whole_segment(like))
-        visit = Visit(parts.memory.num_tokens, True)
-        self._cells = Cells(parts.layers, visit, merge_calls(entry.calls))
+        self._cells = Cells(parts.layers, parts.memory.visit(), merge_calls(entry.calls))
         self._ring = like.new_zeros((ring_len, *like.shape))
         self._hidden = entry.hidden.new_zeros((self._num_layers, *entry.hidden.shape))
         self._states: StateRows = {
