@@ -6,12 +6,17 @@ A table stands between `<!-- table: NAME -->` and `<!-- end -->`; what stands th
 """
 
 import ast
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from armt.core.config import MemoryConfig
 from armt.core.registry import MEMORIES
 from armt.evaluation.heatmap import draw_heatmap
 from armt.evaluation.metrics import Score
@@ -189,18 +194,21 @@ def memories_table() -> str:
     return _table(["memory", "what it is", "paper", "door"], rows)
 
 
-def options_table() -> str:
-    """Returns the options of ARMT with their defaults, from the docstrings under the fields."""
-    tree = ast.parse((SOURCES / "memories" / "armt.py").read_text(encoding="utf-8"))
-    config = next(
-        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ARMTConfig"
+def options_table(config: type[MemoryConfig]) -> str:
+    """Returns the options of a memory with their defaults, from the docstrings under the fields."""
+    path = inspect.getfile(config)
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    body = next(
+        node.body
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == config.__name__
     )
     rows: list[list[str]] = []
-    for field, text in zip(config.body, config.body[1:], strict=False):
+    for field, text in pairwise(body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)):
             continue
         told = " ".join(str(ast.literal_eval(text.value)).split())
-        assert field.value is not None, "an option of ARMT has a default"
+        assert field.value is not None, "an option of a memory has a default"
         rows.append([f"`{ast.unparse(field.target)}`", f"`{ast.unparse(field.value)}`", told])
     return _table(["option", "default", "meaning"], rows)
 
@@ -228,9 +236,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "generating": generating_table,
     "batches": batches_table,
     "memories": memories_table,
-    "options": options_table,
     "modules": modules_list,
+} | {
+    f"options-{card.name}": partial(options_table, type(card.tiny))
+    for card in MEMORIES
+    if card.tiny is not None and fields(card.tiny)
 }
+"""What fills each marked place; every memory that has options has a page that holds them."""
 
 
 def documents() -> list[Path]:

@@ -5,14 +5,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from armt import ARMTConfig, attach
-from armt.memories.none import NoMemoryConfig
+from armt.core.registry import MEMORIES as CARDS
 from armt.recurrence.flops import count_flops
 from tiny import backbone, random_ids
 
-MEMORIES = {
-    "armt": ARMTConfig(num_memory_tokens=3, d_mem=4),
-    "published": ARMTConfig.published(num_memory_tokens=3, d_mem=4),
-    "none": NoMemoryConfig(),
+MEMORIES = {card.name: card.tiny for card in CARDS} | {
+    "armt_published": ARMTConfig.published(num_memory_tokens=3, d_mem=4),
 }
 
 
