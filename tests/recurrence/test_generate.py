@@ -9,6 +9,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from armt import ARMTConfig, NoMemoryConfig, attach
 from armt.core.errors import ArmtError, DataError
+from armt.memories.rmt import RMTConfig
 from tiny import (
     SEGMENT_LEN,
     VOCAB,
@@ -22,6 +23,7 @@ from tiny import (
 MEMORIES = {
     "armt": ARMTConfig(num_memory_tokens=2, d_mem=4),
     "published": ARMTConfig.published(num_memory_tokens=3, d_mem=4),
+    "rmt": RMTConfig(num_memory_tokens=2),
     "none": NoMemoryConfig(),
 }
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
