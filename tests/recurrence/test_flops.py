@@ -14,7 +14,7 @@ MEMORIES = {card.name: card.tiny for card in CARDS} | {
 }
 
 
-WITHOUT_PRODUCTS = {"none", "rmt"}
+WITHOUT_PRODUCTS = {"none", "prmt", "rmt"}
 """Memories that leave all work to the backbone."""
 
 
