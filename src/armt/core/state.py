@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 import torch
+from torch.nn import functional
 
 from armt.core.errors import StateError
 from armt.core.shapes import Bool, Int, Tensor
@@ -17,7 +18,9 @@ class State(ABC):
     """What a memory carries from segment to segment.
 
     Subclasses are frozen dataclasses whose fields are tensors with the rows of the batch in the
-    first dimension. The tensors may live on different devices, and further dimensions may grow.
+    first dimension. The tensors may live on different devices, and further dimensions may grow:
+    rows that grew unequally are put together with zeros behind the shorter ones, which must mean
+    nothing to the memory.
     """
 
     def tensors(self) -> dict[str, Tensor]:
@@ -50,6 +53,7 @@ class State(ABC):
         """Returns this state in the rows where `is_new` holds and `old` in the others."""
 
         def choose(new: Tensor, kept: Tensor) -> Tensor:
+            new, kept = _as_long(new, kept), _as_long(kept, new)
             mask = is_new.to(new.device).view(-1, *[1] * (new.dim() - 1))
             return torch.where(mask, new, kept)
 
@@ -60,12 +64,14 @@ class State(ABC):
 
     def scatter_rows(self, rows: Int[Tensor, " N"], base: Self) -> Self:
         """Returns `base` with the rows of the given numbers replaced by the rows of this state."""
+
+        def put(new: Tensor, kept: Tensor) -> Tensor:
+            new, kept = _as_long(new, kept), _as_long(kept, new)
+            return kept.index_copy(0, rows.to(new.device), new)
+
         kept = base.tensors()
         return self.from_tensors(
-            {
-                name: kept[name].index_copy(0, rows.to(value.device), value)
-                for name, value in self.tensors().items()
-            }
+            {name: put(value, kept[name]) for name, value in self.tensors().items()}
         )
 
     @property
@@ -85,3 +91,11 @@ class State(ABC):
                     f"The memory holds values that are not finite ({where}, field '{name}'). "
                     "Go back to the last good state, or read in float32."
                 )
+
+
+def _as_long(value: Tensor, other: Tensor) -> Tensor:
+    """Returns `value` with zeros behind it in each dimension but the first where it is shorter."""
+    gaps = [max(b - a, 0) for a, b in zip(value.shape[1:], other.shape[1:], strict=True)]
+    if not any(gaps):
+        return value
+    return functional.pad(value, [end for gap in reversed(gaps) for end in (0, gap)])

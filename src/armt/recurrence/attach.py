@@ -61,7 +61,7 @@ def attach(
         open_ports(anatomy.layers, stack.mechanisms)
     model.__class__ = _recurrent_class(type(model))
     recurrent = cast("Recurrent", model)
-    recurrent.memory = stack
+    recurrent.memory = stack.train(model.training)
     recurrent.recurrence = recurrence
     recurrent.anatomy = anatomy
     if schedule == "waves":

@@ -65,6 +65,11 @@ class MemoryStack(nn.Module):
         return self.mechanisms[0].is_layer_local
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether the states keep their size."""
+        return self.mechanisms[0].is_bounded
+
+    @property
     def is_causal(self) -> bool:
         """Whether no position learns of a later one."""
         return self.mechanisms[0].is_causal

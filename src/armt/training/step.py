@@ -126,7 +126,7 @@ def mean_change(
     for before, after in zip(old, new, strict=True):
         kept = before.tensors()
         squares = [
-            (value - kept[name]).float().flatten(1).square().sum(1)
+            _change(value, kept[name]).float().flatten(1).square().sum(1)
             for name, value in after.tensors().items()
             if value.is_floating_point() and value.numel()
         ]
@@ -138,3 +138,8 @@ def mean_change(
     if is_counted is None:
         return changes.mean()
     return (changes * is_counted).sum() / is_counted.sum().clamp_min(1)
+
+
+def _change(value: Tensor, before: Tensor) -> Tensor:
+    """Returns how far a tensor moved; what grew behind the old values has not moved."""
+    return value[tuple(slice(size) for size in before.shape)] - before

@@ -160,11 +160,15 @@ class Trainer:
                 raise stop.error(f"after step {self.progress.step:,}")
 
     def _stepper(self, stage: StageConfig) -> Stepper:
-        """Returns what computes gradients: graphs on a single GPU, else operation by operation."""
+        """Returns what computes gradients: graphs on a single GPU, else operation by operation.
+
+        A graph has fixed shapes, which a state that grows has not.
+        """
         eager = EagerStepper(self.model, self.recurrent, stage.write_penalty)
         is_on_gpu = self.accelerator.device.type == "cuda"
         is_alone = not self.accelerator.use_distributed
-        return GraphedStepper(eager) if is_on_gpu and is_alone else eager
+        has_fixed_shapes = self.recurrent.memory.is_bounded
+        return GraphedStepper(eager) if is_on_gpu and is_alone and has_fixed_shapes else eager
 
     def _descend(self) -> Tensor:
         """Takes one step down the gradient, or none if the gradient is not finite."""
