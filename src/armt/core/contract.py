@@ -54,6 +54,9 @@ class Memory(nn.Module, ABC, Generic[StateT]):
     num_memory_tokens: int = 0
     """Memory tokens after the text of a segment: they see all of it, and it cannot see them."""
 
+    min_segment_len: int = 1
+    """Text tokens that a segment needs for the memory to be written from it."""
+
     @abstractmethod
     def init_state(self, batch_size: int) -> StateT:
         """Returns the state before anything was read, on the memory's device."""

@@ -50,13 +50,13 @@ def attach(
     """
     anatomy = _checked_anatomy(model)
     stack = MemoryStack(memory, anatomy)
-    _check_positions(anatomy, segment_len, stack.num_tokens)
     recurrence = RecurrenceConfig(
         segment_len=segment_len,
         bptt_depth=bptt_depth,
         schedule=schedule,
         is_compiled=is_compiled,
     )
+    _check_segment_len(anatomy, segment_len, stack)
     if stack.is_layer_local:
         open_ports(anatomy.layers, stack.mechanisms)
     model.__class__ = _recurrent_class(type(model))
@@ -91,13 +91,17 @@ def _checked_anatomy(model: PreTrainedModel) -> Anatomy:
     return anatomy
 
 
-def _check_positions(anatomy: Anatomy, segment_len: int, num_memory_tokens: int) -> None:
-    limit = anatomy.max_positions
-    if limit is not None and segment_len + num_memory_tokens > limit:
+def _check_segment_len(anatomy: Anatomy, segment_len: int, stack: MemoryStack) -> None:
+    limit, num_tokens, least = anatomy.max_positions, stack.num_tokens, stack.min_segment_len
+    if limit is not None and segment_len + num_tokens > limit:
         raise ConfigError(
-            f"A segment of {segment_len} tokens and {num_memory_tokens} memory tokens do not fit "
-            f"the model's {limit} positions. Choose `segment_len` of at most "
-            f"{limit - num_memory_tokens}."
+            f"A segment of {segment_len} tokens and {num_tokens} memory tokens do not fit the "
+            f"model's {limit} positions. Choose `segment_len` of at most {limit - num_tokens}."
+        )
+    if segment_len < least:
+        raise ConfigError(
+            f"This memory needs segments of at least {least} tokens. Got `segment_len` of "
+            f"{segment_len}."
         )
 
 

@@ -79,6 +79,11 @@ class MemoryStack(nn.Module):
         """Memory tokens of a segment, before and after its text."""
         return sum(self.visit()[:2])
 
+    @property
+    def min_segment_len(self) -> int:
+        """Text tokens that a segment needs to be written."""
+        return self.mechanisms[0].min_segment_len
+
     def visit(self, *, is_start: bool = True, is_end: bool = True) -> Visit:
         """Returns where the memory tokens stand in a segment.
 
