@@ -57,6 +57,16 @@ def attach(
         is_compiled=is_compiled,
     )
     _check_segment_len(anatomy, segment_len, stack)
+    recurrent = _assembled(model, anatomy, stack, recurrence)
+    if schedule == "waves":
+        _ = choose_waves(recurrent)
+    return recurrent
+
+
+def _assembled(
+    model: PreTrainedModel, anatomy: Anatomy, stack: MemoryStack, recurrence: RecurrenceConfig
+) -> Recurrent:
+    """Returns the model with its memory, which is in the same mode."""
     if stack.is_layer_local:
         open_ports(anatomy.layers, stack.mechanisms)
     model.__class__ = _recurrent_class(type(model))
@@ -64,8 +74,6 @@ def attach(
     recurrent.memory = stack.train(model.training)
     recurrent.recurrence = recurrence
     recurrent.anatomy = anatomy
-    if schedule == "waves":
-        _ = choose_waves(recurrent)
     return recurrent
 
 
