@@ -28,6 +28,26 @@ def test_titles_and_labels_are_those_of_the_official_files(shared_data):
         assert answers == set(task.labels), task.name
 
 
+@pytest.mark.parametrize("name", BABI_TASKS)
+def test_a_story_told_as_far_as_a_question_is_the_beginning_of_the_whole_one(name):
+    task = BABI_TASKS[name]
+    for key in range(20):
+        whole = task.draw(Dice("until", key)).lines
+        asked = [number for number, line in enumerate(whole) if line.is_question]
+        assert task.num_questions in (None, len(asked))
+        assert asked[-1] == len(whole) - 1
+        for question in range(len(asked) + 2):
+            told = task.draw_until(Dice("until", key), question).lines
+            assert told == whole[: asked[question % len(asked)] + 1]
+
+
+def test_nothing_is_drawn_after_the_question():
+    drawn = [Dice("until", 5) for _ in range(5)]
+    for question, dice in enumerate(drawn):
+        _ = BABI_TASKS["qa3"].draw_until(dice, question)
+    assert len({dice.random() for dice in drawn}) == 5
+
+
 @pytest.mark.parametrize(("name", "hint"), [("qa21", "qa2"), ("QA7x", "")])
 def test_an_unknown_task_is_told(name, hint):
     with pytest.raises(UnknownNameError, match=rf"Unknown bAbI task '{name}'.*{hint}"):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,7 +57,7 @@ def test_a_layout_is_the_literal_mixture(spans, data):
     assert layout.num_tokens == len(expected)
     assert layout.starts == fact_starts(sentences, facts, slots)
     assert text.num_sentences == len(sentences)
-    headed = layout._replace(head=np.asarray([7, 8, 9]))
+    headed = replace(layout, head=np.asarray([7, 8, 9]))
     assert joined(pieces_of(headed)) == [7, 8, 9, *expected]
     assert headed.starts == [start + 3 for start in layout.starts]
 

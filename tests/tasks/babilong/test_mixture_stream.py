@@ -195,6 +195,14 @@ def test_lengths_follow_the_stages(store, encoder):
     assert set().union(*shared) == {600, 900}
 
 
+def test_each_question_of_a_story_is_asked_as_often(store, encoder):
+    config = replace(CONFIG, tasks=(TaskShare(task="qa1"),), batch_size=500)
+    (batch,) = first(config.build(store, encoder))
+    found = Counter(len(facts) for facts in batch.facts)
+    assert set(found) == {2, 4, 6, 8, 10}
+    assert all(abs(count - 100) < 4 * 100**0.5 for count in found.values()), found
+
+
 @pytest.mark.parametrize("task", BABI_TASKS)
 @pytest.mark.parametrize("is_dense", [False, True])
 def test_every_task_makes_rows(store, encoder, task, is_dense):

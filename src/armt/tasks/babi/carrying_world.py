@@ -67,7 +67,9 @@ class CarryingWorld:
         self._people = people
         self._objects = objects
         self._place = {person: dice.pick(PLACES) for person in people}
-        self._lies_in: dict[str, str] = {thing: dice.pick(PLACES) for thing in objects}
+        self._lying: dict[str, list[str]] = {place: [] for place in PLACES}
+        for thing in objects:
+            self._lying[dice.pick(PLACES)].append(thing)
         self._holder: dict[str, str] = {}
         self._latest: Event | None = None
         self._gift: Give | None = None
@@ -79,31 +81,55 @@ class CarryingWorld:
 
     def draw_event(self) -> Event:
         """Draws what happens next and lets it happen."""
+        # Most tries fail: this loop takes a third of the time of a story, so `pick` is spelled out.
+        draw, actions, people = self._dice.random, self._actions, self._people
+        num_actions, num_people = len(actions), len(people)
         while True:
-            act, actor = self._dice.pick(self._actions), self._dice.pick(self._people)
-            event = act(actor)
+            act = actions[int(draw() * num_actions)]
+            event = act(people[int(draw() * num_people)])
             if event is not None:
-                self._happen(event)
+                self._latest = event
                 return event
 
     def _move(self, actor: str) -> Move | None:
         place = self._dice.pick(PLACES)
-        return None if place == self._place[actor] else Move(actor, place)
+        if place == self._place[actor]:
+            return None
+        self._place[actor] = place
+        return Move(actor, place)
 
     def _get(self, actor: str) -> Get | None:
-        here = self._place[actor]
-        lying = [thing for thing, place in self._lies_in.items() if place == here]
-        return Get(actor, self._dice.pick(lying)) if lying else None
+        lying = self._lying[self._place[actor]]
+        if not lying:
+            return None
+        thing = self._dice.pick(lying)
+        lying.remove(thing)
+        self._holder[thing] = actor
+        return Get(actor, thing)
 
     def _drop(self, actor: str) -> Drop | None:
         held = self._held_by(actor)
-        return Drop(actor, self._dice.pick(held)) if held else None
+        if not held:
+            return None
+        thing = self._dice.pick(held)
+        del self._holder[thing]
+        self._lying[self._place[actor]].append(thing)
+        return Drop(actor, thing)
 
     def _give(self, actor: str) -> Give | None:
-        """Tries to give; right after a gift only that object goes on, mostly back."""
-        held, near, gift = self._held_by(actor), self._near(actor), self._gift
-        if not held or not near:
+        gift = self._choose_gift(actor)
+        if gift is not None:
+            self._holder[gift.thing] = gift.receiver
+            self._gift = gift
+        return gift
+
+    def _choose_gift(self, actor: str) -> Give | None:
+        """Chooses what to give to whom; right after a gift that object goes on, mostly back."""
+        held = self._held_by(actor)
+        near = held and self._near(actor)
+        if not near:
             return None
+        gift = self._gift
         if gift is not None and gift.receiver == actor and gift.thing in held:
             if gift.actor in near and self._dice.chance(RETURN_SHARE):
                 return Give(actor, gift.thing, gift.actor)
@@ -113,23 +139,10 @@ class CarryingWorld:
         return Give(actor, self._dice.pick(held), self._dice.pick(near))
 
     def _held_by(self, person: str) -> list[str]:
+        if person not in self._holder.values():
+            return []
         return [thing for thing, holder in self._holder.items() if holder == person]
 
     def _near(self, person: str) -> list[str]:
         here = self._place[person]
         return [each for each in self._people if each != person and self._place[each] == here]
-
-    def _happen(self, event: Event) -> None:
-        self._latest = event
-        match event:
-            case Move(actor, place):
-                self._place[actor] = place
-            case Get(actor, thing):
-                del self._lies_in[thing]
-                self._holder[thing] = actor
-            case Drop(actor, thing):
-                del self._holder[thing]
-                self._lies_in[thing] = self._place[actor]
-            case Give(_, thing, receiver):
-                self._holder[thing] = receiver
-                self._gift = event

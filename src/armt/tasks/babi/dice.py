@@ -20,24 +20,25 @@ class Dice:
         """Seeds the dice by a hash of `key`, whose parts are told apart."""
         text = "\0".join(f"{type(part).__name__}:{part}" for part in key)
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-        self._draw = random.Random(int.from_bytes(digest, "big")).random
+        self.random = random.Random(int.from_bytes(digest, "big")).random
+        """Returns a number from 0 to below 1; everything else is made of it."""
 
     def below(self, count: int) -> int:
         """Returns a whole number from 0 to `count` - 1, each as likely."""
         assert count > 0, "nothing to draw from"
-        return int(self._draw() * count)
+        return int(self.random() * count)
 
     def chance(self, share: float) -> bool:
         """Returns true with probability `share`."""
-        return self._draw() < share
+        return self.random() < share
 
     def pick(self, items: Sequence[T]) -> T:
         """Returns one of `items`, each as likely."""
-        return items[int(self._draw() * len(items))]
+        return items[int(self.random() * len(items))]
 
     def weigh(self, items: Sequence[T], weights: Sequence[float]) -> T:
         """Returns one of `items` with probabilities in proportion to `weights`."""
-        point = self._draw() * sum(weights)
+        point = self.random() * sum(weights)
         for item, weight in zip(items, weights, strict=True):
             point -= weight
             if point < 0:
@@ -46,9 +47,9 @@ class Dice:
 
     def shuffle(self, items: Sequence[T]) -> list[T]:
         """Returns `items` in random order (Fisher and Yates)."""
-        mixed = list(items)
+        mixed, draw = list(items), self.random
         for last in range(len(mixed) - 1, 0, -1):
-            other = self.below(last + 1)
+            other = int(draw() * (last + 1))
             mixed[last], mixed[other] = mixed[other], mixed[last]
         return mixed
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from armt.core.errors import DataError
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoryLine:
+class StoryLine(NamedTuple):
     """One line of a story; a fact unless it has an answer."""
 
     number: int

@@ -1,5 +1,6 @@
 """What a reader of a story can know, each piece with the lines that it follows from."""
 
+from collections import defaultdict
 from typing import NamedTuple, final
 
 from armt.tasks.babi.carrying_world import Drop, Event, Get, Give, Move
@@ -43,17 +44,28 @@ class Reader:
     def __init__(self) -> None:
         """Knows nothing."""
         self.handlings: list[Handling] = []
-        self._visits: dict[str, list[Visit]] = {}
-        self._of_thing: dict[str, list[Handling]] = {}
+        self._visits: defaultdict[str, list[Visit]] = defaultdict(list)
+        self._of_thing: defaultdict[str, list[Handling]] = defaultdict(list)
+        self._carriers: dict[str, str] = {}
+        self._carried_to: dict[str, list[Visit]] = {}
 
     def read(self, line: int, event: Event) -> None:
         """Takes in what line number `line` tells."""
         if isinstance(event, Move):
-            self._visits.setdefault(event.actor, []).append(Visit(line, event.place))
+            visit = Visit(line, event.place)
+            self._visits[event.actor].append(visit)
+            for thing, carrier in self._carriers.items():
+                if carrier == event.actor:
+                    self._carried_to[thing].append(visit)
             return
         handling = Handling(line, event)
         self.handlings.append(handling)
-        self._of_thing.setdefault(event.thing, []).append(handling)
+        self._of_thing[event.thing].append(handling)
+        if isinstance(event, Get):
+            self._carriers[event.thing] = event.actor
+            self._carried_to[event.thing] = []
+        elif isinstance(event, Drop):
+            _ = self._carriers.pop(event.thing, None)
 
     def visits(self, person: str) -> list[Visit]:
         """Returns the moves of `person` in order."""
@@ -90,22 +102,15 @@ class Reader:
         if latest is None:
             return None
         if isinstance(latest.event, Get):
-            visits = self.carried_to(thing)
+            visit = next(reversed(self.carried_to(thing)), None)
         else:
-            visits = [each for each in self.visits(latest.event.actor) if each.line < latest.line]
-        return Known(visits[-1].place, (latest.line, visits[-1].line)) if visits else None
+            visits = reversed(self.visits(latest.event.actor))
+            visit = next((each for each in visits if each.line < latest.line), None)
+        return Known(visit.place, (latest.line, visit.line)) if visit else None
 
     def carried_to(self, thing: str) -> list[Visit]:
         """Returns the places `thing` was taken to by the one who got it last, in order."""
-        found = self._of_thing.get(thing, [])
-        got = next((each for each in reversed(found) if isinstance(each.event, Get)), None)
-        if got is None:
-            return []
-        since = [each for each in self.visits(got.event.actor) if each.line > got.line]
-        latest = found[-1]
-        if isinstance(latest.event, Drop):
-            return [each for each in since if each.line < latest.line]
-        return since
+        return self._carried_to.get(thing, [])
 
 
 def _who(event: Get | Drop | Give) -> tuple[str, ...]:

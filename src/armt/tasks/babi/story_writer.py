@@ -18,13 +18,13 @@ class StoryWriter:
     def tell(self, text: str) -> int:
         """Adds a fact and returns its line number."""
         number = len(self._lines) + 1
-        self._lines.append(StoryLine(number=number, text=text))
+        self._lines.append(StoryLine(number, text))
         return number
 
     def ask(self, text: str, answer: str, supporting: Iterable[int]) -> None:
         """Adds a question; `supporting` are line numbers that `tell` gave."""
         number = len(self._lines) + 1
-        line = StoryLine(number=number, text=text, answer=answer, supporting=tuple(supporting))
+        line = StoryLine(number, text, answer, tuple(supporting))
         self._lines.append(line)
         self.num_questions += 1
 

@@ -5,9 +5,10 @@ is of the kind that the task asks about.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeVar
 
-from armt.tasks.babi.carrying_world import CarryingWorld, Drop, Event, Get, Give, Move
+from armt.tasks.babi.carrying_world import CarryingWorld, Drop, Event, Get, Move
 from armt.tasks.babi.dice import Dice
 from armt.tasks.babi.format import Story
 from armt.tasks.babi.knowledge import Reader
@@ -38,8 +39,7 @@ def tell_in_pairs(
     dice: Dice,
     tell: Callable[[StoryWriter], Fact],
     ask: Callable[[Fact], Asked | None],
-    *,
-    num_questions: int = NUM_QUESTIONS,
+    num_questions: int,
 ) -> Story:
     """Tells facts until `num_questions` questions are asked.
 
@@ -48,7 +48,7 @@ def tell_in_pairs(
         tell: makes the next fact happen, writes its line and returns it.
         ask: returns a question that `fact` gives rise to, or `None`; each of the recent facts is
             offered in random order until one gives a question.
-        num_questions: questions of the story.
+        num_questions: questions of the story; with fewer it is the beginning of the same one.
     """
     writer = StoryWriter()
     recent: list[Fact] = []
@@ -67,6 +67,7 @@ def tell_carrying(
     dice: Dice,
     world: CarryingWorld,
     ask: Callable[[Reader, Event], Asked | None],
+    num_questions: int,
     *,
     get_there_share: float = 1.0,
 ) -> Story:
@@ -81,17 +82,15 @@ def tell_carrying(
         reader.read(writer.tell(event_text(dice, event, get_there_share)), event)
         return event
 
-    return tell_in_pairs(dice, tell, lambda event: ask(reader, event))
+    return tell_in_pairs(dice, tell, partial(ask, reader), num_questions)
 
 
 def event_text(dice: Dice, event: Event, get_there_share: float = 1.0) -> str:
     """Returns a sentence that tells `event`."""
-    match event:
-        case Move(actor, place):
-            return move_text(dice, actor, place)
-        case Get(actor, thing):
-            return get_text(dice, actor, thing, there_share=get_there_share)
-        case Drop(actor, thing):
-            return drop_text(dice, actor, thing)
-        case Give(actor, thing, receiver):
-            return give_text(dice, actor, thing, receiver)
+    if isinstance(event, Move):
+        return move_text(dice, event.actor, event.place)
+    if isinstance(event, Get):
+        return get_text(dice, event.actor, event.thing, there_share=get_there_share)
+    if isinstance(event, Drop):
+        return drop_text(dice, event.actor, event.thing)
+    return give_text(dice, event.actor, event.thing, event.receiver)

@@ -8,7 +8,7 @@ from armt.tasks.babi.format import Story
 from armt.tasks.babi.knowledge import Known
 from armt.tasks.babi.sentences import PEOPLE, PLACES, move_text, pronoun, where_is_person
 from armt.tasks.babi.story_writer import StoryWriter
-from armt.tasks.babi.telling import NUM_QUESTIONS, NUM_RECENT_FACTS
+from armt.tasks.babi.telling import NUM_RECENT_FACTS
 
 FOLLOWING = ("Then", "Afterwards", "After that", "Following that")
 """How a sentence begins that goes on with the people of the one before, equally likely."""
@@ -71,14 +71,14 @@ class Walkers:
         self._mentions.extend(people)
 
 
-def tell_by_pronouns(dice: Dice, num_people: int) -> Story:
-    """Draws a story of five times two moves of `num_people`, each with a question after it.
+def tell_by_pronouns(dice: Dice, num_people: int, num_questions: int) -> Story:
+    """Draws a story of two moves of `num_people` and a question, `num_questions` times.
 
     The second sentence names nobody; the answer is where it led, and both lines support it.
     """
     writer = StoryWriter()
     walkers = Walkers(dice, writer)
-    for _ in range(NUM_QUESTIONS):
+    for _ in range(num_questions):
         walkers.tell_two_moves(num_people)
         walkers.ask_where()
     return writer.story()

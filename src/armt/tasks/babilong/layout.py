@@ -1,7 +1,9 @@
 """Contexts that are written down only piece by piece: background with facts between sentences."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, final
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
 
 import numpy as np
 
@@ -80,7 +82,9 @@ class RunningText:
             yield tokens[int(start) : int(start) + int(length)]
 
 
-class Layout(NamedTuple):
+@final
+@dataclass(frozen=True)
+class Layout:
     """A context not yet written down."""
 
     text: RunningText
@@ -95,12 +99,12 @@ class Layout(NamedTuple):
     head: Ids
     """What stands before everything else; may be empty."""
 
-    @property
+    @cached_property
     def lens(self) -> list[int]:
         """Tokens of each item."""
         return [len(item) for item in self.items]
 
-    @property
+    @cached_property
     def starts(self) -> list[int]:
         """Tokens of the context before each item."""
         lens = np.asarray(self.lens, dtype=np.int64)
@@ -121,25 +125,23 @@ def pieces_of(layout: Layout) -> Iterator[Ids]:
 
 def write_layout(layout: Layout, ids: IntArray) -> None:
     """Writes the whole context to the beginning of `ids`."""
-    position = 0
-    for part in _parts_of(layout):
-        ids[position : position + len(part)] = part
-        position += len(part)
+    parts = list(_parts_of(layout))  # hundreds, short ones: one call beats as many assignments
+    _ = np.concatenate(parts, out=ids[: layout.num_tokens])
 
 
 def _parts_of(layout: Layout) -> Iterator[Ids]:
     """Yields what the context is made of, as views; some are empty."""
     yield layout.head
-    position = 0
-    pending = 0
+    position, pending = 0, 0
     for tokens in layout.text.slices():
+        end = position + len(tokens)
+        last = int(layout.offsets.searchsorted(end))
+        cuts = (layout.offsets[pending:last] - position).tolist()
         cursor = 0
-        last = int(np.searchsorted(layout.offsets, position + len(tokens)))
-        for number, offset in enumerate(layout.offsets[pending:last].tolist(), start=pending):
-            yield tokens[cursor : offset - position]
-            yield layout.items[number]
-            cursor = offset - position
-        pending = last
+        for cut, item in zip(cuts, layout.items[pending:last], strict=True):
+            yield tokens[cursor:cut]
+            yield item
+            cursor = cut
         yield tokens[cursor:]
-        position += len(tokens)
+        position, pending = end, last
     yield from layout.items[pending:]

@@ -5,18 +5,18 @@ from typing import NamedTuple, final
 import numpy as np
 
 from armt.core.errors import ConfigError, DataError
-from armt.tasks.babi.catalogue import BABI_TASKS
+from armt.tasks.babi.catalogue import BABI_TASKS, BabiTask
 from armt.tasks.babi.dice import Dice
-from armt.tasks.babi.format import Story, StoryLine
+from armt.tasks.babi.format import StoryLine
 from armt.tasks.babilong.layout import Layout, RunningText, write_layout
 from armt.tasks.babilong.mixture_config import ChatTemplate, MixtureStreamConfig
 from armt.tasks.babilong.splitters import IntArray
 from armt.tasks.babilong.store import BackgroundStore
-from armt.tasks.babilong.task_config import GENERATOR_VERSION
 from armt.tasks.babilong.walks import ReferenceWalk
 from armt.tasks.contract import Ids, PlacedFact, TextEncoder
 
 _PATIENCE = 200
+_ANY_QUESTION = 1 << 32
 _ASKED, _ANSWERED = "{asked}", "{answered}"
 
 
@@ -58,14 +58,13 @@ class _Told(NamedTuple):
 
 @final
 class RowMaker:
-    """Makes row n of a stream, from nothing but the stream's seed and n."""
+    """Makes the rows of a stream, each from nothing but its dice."""
 
     def __init__(
         self,
         config: MixtureStreamConfig,
         store: BackgroundStore,
         encoder: TextEncoder,
-        seed: int,
         template: ChatTemplate | None,
     ) -> None:
         """Prepares the form of the rows.
@@ -76,43 +75,40 @@ class RowMaker:
         self._config = config
         self._store = store
         self._encoder = encoder
-        self._seed = seed
+        self._gen_id = encoder.gen_id
         self._known: dict[str, Ids] = {}
+        self._facts: dict[str, Item] = {}
         self._chat = _frame(template) if config.form == "chat" else None
 
-    def row(self, number: int, task: str, size: int) -> Row:
-        """Returns row `number` with a story of `task` and a length of `size` tokens.
+    def row(self, dice: Dice, task: str, size: int) -> Row:
+        """Draws a row with a story of `task` and a length of `size` tokens.
 
         Raises:
             DataError: the stories of the task are too long for the size.
         """
-        for attempt in range(_PATIENCE):
-            dice = Dice(GENERATOR_VERSION, task, "stream", self._seed, number, attempt)
-            told = self._tell(BABI_TASKS[task].draw(dice), dice)
+        for _ in range(_PATIENCE):
+            told = self._tell(dice, BABI_TASKS[task])
             items = [self._line(line) for line in told.lines]
-            num_facts = sum(not item.num_labels for item in items)
+            num_facts = [item.num_labels for item in items].count(0)
             is_short = num_facts + 1 <= size // self._config.tokens_per_line
-            if is_short and sum(len(item.ids) for item in items) <= size:
-                return self._lay_out(number, size, told, items)
+            if is_short and sum([len(item.ids) for item in items]) <= size:
+                return self._lay_out(dice, size, told, items)
         raise DataError(
             f"Of {_PATIENCE} stories of {task} none is short enough for a row of {size} tokens. "
             "Give longer `lengths`, or a smaller `tokens_per_line`."
         )
 
-    def _tell(self, story: Story, dice: Dice) -> _Told:
-        asked = [number for number, line in enumerate(story.lines) if line.is_question]
+    def _tell(self, dice: Dice, task: BabiTask) -> _Told:
         if self._config.is_dense:
-            lines = story.lines[: asked[-1] + 1]
+            lines = task.draw(dice).lines
             every = frozenset(number for line in lines for number in line.supporting)
             return _Told(lines, None, every)
-        end = dice.pick(asked)
-        question = story.lines[end]
-        lines = tuple(line for line in story.lines[:end] if not line.is_question)
+        *before, question = task.draw_until(dice, dice.below(_ANY_QUESTION)).lines
+        lines = tuple([line for line in before if line.answer is None])
         return _Told(lines, question, frozenset(question.supporting))
 
-    def _lay_out(self, number: int, size: int, told: _Told, items: list[Item]) -> Row:
+    def _lay_out(self, dice: Dice, size: int, told: _Told, items: list[Item]) -> Row:
         lens = [len(item.ids) for item in items]
-        dice = Dice(GENERATOR_VERSION, "stream", self._seed, number)
         spans = ReferenceWalk(
             self._store, dice, max_sentence_len=self._config.placement.max_sentence_len(size)
         ).spans(size - sum(lens))
@@ -120,22 +116,24 @@ class RowMaker:
         gaps = self._config.placement.draw(text, lens, dice)
         head, tail = self._frame_of(told.question)
         layout = Layout(text, text.offsets(gaps), [item.ids for item in items], head)
-        facts = tuple(
+        facts = [
             PlacedFact(line.text, start, length, line.number in told.supporting)
             for line, start, length in zip(told.lines, layout.starts, lens, strict=True)
-            if not line.is_question
-        )
-        return Row(layout, [item.num_labels for item in items], tail, facts)
+            if line.answer is None
+        ]
+        return Row(layout, [item.num_labels for item in items], tail, tuple(facts))
 
     def _line(self, line: StoryLine) -> Item:
-        if line.answer is None:
-            return Item(self._ids(" " + line.text), 0)
-        return self._answered(line.text, line.answer)
+        if line.answer is not None:
+            return self._answered(line.text, line.answer)
+        found = self._facts.get(line.text)
+        if found is None:
+            found = self._facts[line.text] = Item(self._ids(" " + line.text), 0)
+        return found
 
     def _answered(self, question: str, answer: str) -> Item:
-        encoder = self._encoder
         asked, answered = self._ids(question), self._ids(answer)
-        ids = np.concatenate([asked, [encoder.gen_id], answered, [encoder.end_id]])
+        ids = np.concatenate([asked, [self._gen_id], answered, [self._encoder.end_id]])
         return Item(ids, len(answered) + 2)
 
     def _frame_of(self, question: StoryLine | None) -> tuple[Ids, Item]:

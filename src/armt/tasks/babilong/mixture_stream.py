@@ -17,8 +17,10 @@ from armt.tasks.babi.dice import Dice
 from armt.tasks.babilong.mixture_config import ChatTemplate, LengthStage, MixtureStreamConfig
 from armt.tasks.babilong.mixture_rows import Row, RowMaker, write_row
 from armt.tasks.babilong.store import BackgroundStore
-from armt.tasks.babilong.task_config import GENERATOR_VERSION
 from armt.tasks.contract import NO_LABEL, Batch, TextEncoder
+
+STREAM_VERSION = 2
+"""Rises when the same config gives other rows, as it must when stories change."""
 
 
 @final
@@ -48,7 +50,7 @@ class MixtureStream:
         self.seed = seed
         self._parts = (store, encoder, template)
         self._end_id = encoder.end_id
-        self._rows = RowMaker(config, store, encoder, seed, template)
+        self._rows = RowMaker(config, store, encoder, template)
         self._first, self._stride = 0, 1
 
     def sharded(self, rank: int, num_shards: int) -> "MixtureStream":
@@ -95,13 +97,15 @@ class MixtureStream:
 
     def _row(self, batch: int, number: int) -> Row:
         config = self.config
-        dice = Dice(GENERATOR_VERSION, "mixture", self.seed, "row", number)
+        dice = Dice(STREAM_VERSION, "mixture", self.seed, "row", number)
         task = dice.weigh(config.tasks, [share.weight for share in config.tasks]).task
+        for_length = dice
         if config.is_length_shared:
-            dice = Dice(GENERATOR_VERSION, "mixture", self.seed, "batch", batch)
+            for_length = Dice(STREAM_VERSION, "mixture", self.seed, "batch", batch)
         lengths = _stage_at(config.stages, batch).lengths
-        is_longest = dice.chance(config.mixed_length_ratio)
-        return self._rows.row(number, task, max(lengths) if is_longest else dice.pick(lengths))
+        is_longest = for_length.chance(config.mixed_length_ratio)
+        size = max(lengths) if is_longest else for_length.pick(lengths)
+        return self._rows.row(dice, task, size)
 
 
 def _stage_at(stages: tuple[LengthStage, ...], batch: int) -> LengthStage:

@@ -133,7 +133,8 @@ Rule = Callable[[Placement, RunningText, list[int], Dice], list[int]]
 
 
 def _in_any_gap(_: Placement, text: RunningText, fact_lens: list[int], dice: Dice) -> list[int]:
-    return [dice.below(text.num_sentences + 1) for _ in fact_lens]
+    num_gaps = text.num_sentences + 1
+    return [dice.below(num_gaps) for _ in fact_lens]
 
 
 def _at_any_token(_: Placement, text: RunningText, fact_lens: list[int], dice: Dice) -> list[int]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import final
 
@@ -55,7 +56,7 @@ class BabilongTask:
         """
         self.config = config or BabilongTaskConfig()
         if questions is None:
-            self._draw = babi_task(self.config.task).draw
+            self._draw = babi_task(self.config.task).draw_until
         elif not questions:
             raise DataError("`questions` is empty. Give at least one question.")
         self.store = store
@@ -93,8 +94,7 @@ class BabilongTask:
             )
         if index < 0:
             raise DataError(f"Samples are counted from 0. Got {index}.")
-        found = self._draw(self._dice(index, "story")).questions()
-        return found[index % len(found)]
+        return self._draw(self._dice(index, "story"), index).questions()[-1]
 
     def indices(self, length: str | int, num_samples: int) -> list[int]:
         """Returns which of the first `num_samples` samples exist at `length`.
@@ -131,7 +131,7 @@ class BabilongTask:
         encode = self.encoder.encode
         layout = self._lay_out([" " + question.facts[each] for each in told], index, budget)
         if self.config.question_at == "both":
-            layout = layout._replace(head=_as_ids(encode(question.question)))
+            layout = replace(layout, head=_as_ids(encode(question.question)))
         context = partial(pieces_of, layout)
         return Sample(
             task=self.task,

@@ -157,13 +157,12 @@ class ReferenceWalk:
     def _refill(self, num_tokens: int) -> None:
         books = self._store.books
         num_chars = CHARS_PER_TOKEN * num_tokens
-        longest = int(self._store.cuts.book_chars[list(books)].max())
         while not self._pending:
             for _ in range(_PATIENCE):
                 self._pending = self._usable(self._next_cut(num_chars))
                 if self._pending:
                     return
-            if num_chars >= longest:
+            if num_chars >= int(self._store.cuts.book_chars[list(books)].max()):
                 raise DataError(
                     f"No sentence to read was found in {_PATIENCE} cuts of up to {num_chars:,} "
                     f"characters from {len(books)} books. Give longer texts, or skip fewer "

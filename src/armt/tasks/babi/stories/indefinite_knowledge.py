@@ -6,7 +6,7 @@ from armt.tasks.babi.dice import Dice
 from armt.tasks.babi.format import Story
 from armt.tasks.babi.sentences import GUESSING_PEOPLE, TOWN_PLACES, is_in_question, move_text
 from armt.tasks.babi.story_writer import StoryWriter
-from armt.tasks.babi.telling import Asked, tell_in_pairs
+from armt.tasks.babi.telling import NUM_QUESTIONS, Asked, tell_in_pairs
 
 
 class _Told(NamedTuple):
@@ -17,8 +17,8 @@ class _Told(NamedTuple):
     truth: str
 
 
-def draw_story(dice: Dice) -> Story:
-    """Draws a story of ten facts with a question after each pair.
+def draw_story(dice: Dice, num_questions: int = NUM_QUESTIONS) -> Story:
+    """Draws a story of facts with a question after each pair.
 
     In each fact someone goes to another place. Half of them tell the move, a quarter the new place
     and a quarter two places of which one is the new one; the other may be any, so both may be the
@@ -34,7 +34,7 @@ def draw_story(dice: Dice) -> Story:
         told[person] = _tell(dice, writer, person, new)
         return person
 
-    return tell_in_pairs(dice, tell, lambda person: _ask(dice, person, told[person]))
+    return tell_in_pairs(dice, tell, lambda person: _ask(dice, person, told[person]), num_questions)
 
 
 def _elsewhere(dice: Dice, place: str) -> str:

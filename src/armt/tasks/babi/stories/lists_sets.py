@@ -5,17 +5,17 @@ from armt.tasks.babi.dice import Dice
 from armt.tasks.babi.format import Story
 from armt.tasks.babi.knowledge import Handling, Reader
 from armt.tasks.babi.sentences import PEOPLE
-from armt.tasks.babi.telling import Asked, tell_carrying
+from armt.tasks.babi.telling import NUM_QUESTIONS, Asked, tell_carrying
 
 
-def draw_story(dice: Dice) -> Story:
-    """Draws a story of moves, gets and drops with five questions.
+def draw_story(dice: Dice, num_questions: int = NUM_QUESTIONS) -> Story:
+    """Draws a story of moves, gets and drops with `num_questions` questions.
 
     A question is about the one who got or dropped something in the last five facts. Support are all
     such lines of that person, object by object in the order in which they first came to hand; the
     answer lists what is still held in the same order.
     """
-    return tell_carrying(dice, CarryingWorld(dice, PEOPLE), _ask)
+    return tell_carrying(dice, CarryingWorld(dice, PEOPLE), _ask, num_questions)
 
 
 def _ask(reader: Reader, event: Event) -> Asked | None:

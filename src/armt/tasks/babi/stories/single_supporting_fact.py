@@ -5,16 +5,16 @@ from armt.tasks.babi.dice import Dice
 from armt.tasks.babi.format import Story
 from armt.tasks.babi.knowledge import Reader
 from armt.tasks.babi.sentences import PEOPLE, where_is_person
-from armt.tasks.babi.telling import Asked, tell_carrying
+from armt.tasks.babi.telling import NUM_QUESTIONS, Asked, tell_carrying
 
 
-def draw_story(dice: Dice) -> Story:
-    """Draws a story of ten moves with a question after each pair.
+def draw_story(dice: Dice, num_questions: int = NUM_QUESTIONS) -> Story:
+    """Draws a story of moves with a question after each pair.
 
     The question is about the person of one of the last five moves; the answer is that person's
     latest place and the support that one line.
     """
-    return tell_carrying(dice, CarryingWorld(dice, PEOPLE, objects=()), _ask)
+    return tell_carrying(dice, CarryingWorld(dice, PEOPLE, objects=()), _ask, num_questions)
 
 
 def _ask(reader: Reader, event: Event) -> Asked | None:

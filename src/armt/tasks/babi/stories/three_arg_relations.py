@@ -1,11 +1,13 @@
 """Task 5, three-argument relations: who gave what to whom?"""
 
+from functools import partial
+
 from armt.tasks.babi.carrying_world import CarryingWorld, Event, Give
 from armt.tasks.babi.dice import Dice
 from armt.tasks.babi.format import Story
 from armt.tasks.babi.knowledge import Reader
 from armt.tasks.babi.sentences import GIVING_PEOPLE, OBJECTS
-from armt.tasks.babi.telling import Asked, tell_carrying
+from armt.tasks.babi.telling import NUM_QUESTIONS, Asked, tell_carrying
 
 _NUM_PERSON_FORMS = 4
 """Wordings that ask for a person; each as likely."""
@@ -14,15 +16,15 @@ _WHAT_WEIGHT = 2
 """How many times as often as one of them the object is asked for."""
 
 
-def draw_story(dice: Dice) -> Story:
-    """Draws a story of moves, gets, drops and gifts with five questions.
+def draw_story(dice: Dice, num_questions: int = NUM_QUESTIONS) -> Story:
+    """Draws a story of moves, gets, drops and gifts with `num_questions` questions.
 
     A question is about the latest gift of an object given in the last five facts. Support is the
     line of that gift. Unlike in two of the thousand published questions, "What did A give to B?" is
     not asked when the latest gifts of two objects fit it.
     """
     world = CarryingWorld(dice, GIVING_PEOPLE, has_gifts=True)
-    return tell_carrying(dice, world, lambda reader, event: _ask(dice, reader, event))
+    return tell_carrying(dice, world, partial(_ask, dice), num_questions)
 
 
 def _ask(dice: Dice, reader: Reader, event: Event) -> Asked | None:

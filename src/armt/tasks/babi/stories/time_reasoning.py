@@ -20,7 +20,7 @@ class _Visit(NamedTuple):
     place: str
 
 
-def draw_story(dice: Dice) -> Story:
+def draw_story(dice: Dice, num_questions: int = NUM_QUESTIONS) -> Story:
     """Draws a story of visits in pairs, with a question after each once one can be asked.
 
     Everyone's visits fill the times in order, none at the place of the one before. What happens
@@ -32,7 +32,7 @@ def draw_story(dice: Dice) -> Story:
     writer = StoryWriter()
     visits: list[_Visit] = []
     line_of: dict[_Visit, int] = {}
-    while writer.num_questions < NUM_QUESTIONS:
+    while writer.num_questions < num_questions:
         for _ in range(FACTS_PER_GAP):
             visits.append(_draw_visit(dice, visits))
         askable = [visit for visit in visits[-NUM_RECENT_FACTS:] if _can_ask(visit, visits)]

@@ -5,17 +5,17 @@ from armt.tasks.babi.dice import Dice
 from armt.tasks.babi.format import Story
 from armt.tasks.babi.knowledge import Reader
 from armt.tasks.babi.sentences import PEOPLE, where_is_thing
-from armt.tasks.babi.telling import Asked, tell_carrying
+from armt.tasks.babi.telling import NUM_QUESTIONS, Asked, tell_carrying
 
 
-def draw_story(dice: Dice) -> Story:
-    """Draws a story of moves, gets and drops with five questions.
+def draw_story(dice: Dice, num_questions: int = NUM_QUESTIONS) -> Story:
+    """Draws a story of moves, gets and drops with `num_questions` questions.
 
     A question is about an object got or dropped in the last five facts whose place follows from
     two lines: it was carried on after the get, or dropped by someone whose place was told. Support
     is the get or drop, then the move.
     """
-    return tell_carrying(dice, CarryingWorld(dice, PEOPLE), _ask)
+    return tell_carrying(dice, CarryingWorld(dice, PEOPLE), _ask, num_questions)
 
 
 def _ask(reader: Reader, event: Event) -> Asked | None:
