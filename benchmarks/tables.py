@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from armt.core.config import MemoryConfig
 from armt.core.registry import MEMORIES
-from armt.evaluation.heatmap import draw_heatmap
 from armt.evaluation.metrics import Score
 from armt.evaluation.record import Record
+from armt.evaluation.reports.panels import draw_panels, record_panels
 from armt.tasks.babilong.lengths import length_name, parse_length
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -295,7 +295,7 @@ def draw(path: Path) -> None:
     from PIL.PngImagePlugin import PngInfo
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw_heatmap(heatmap_records(), path, title="BABILong QA1, boxed model: accuracy, per cent")
+    draw_panels(record_panels(heatmap_records(), "exact"), path)
     said = PngInfo()
     said.add_text(CELLS_KEY, heatmap_cells())
     with Image.open(path) as image:

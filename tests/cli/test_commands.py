@@ -92,7 +92,7 @@ def test_an_evaluation_writes_tables_and_is_resumed(run, model, books, tmp_path)
     args = ("evaluate", "--out", out, "--model", model, "--lengths", "0k,700", "--num-samples", "2")
     result = run(*args, "--background", books)
     assert result.exit_code == 0, result.stderr
-    assert "| qa1 | on |" in result.stdout
+    assert "| qa1 | memory on | exact |" in result.stdout
     rows = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
     assert [(row["arm"], row["length"]) for row in rows] == [
         ("on", "0"),

@@ -53,7 +53,7 @@ def test_the_demo_runs_through_and_tells_wrong_answers(run, small_demo, tmp_path
     for person in PEOPLE:
         assert f"Where is {person}?" in result.stdout
     assert "4 answers were wrong." in result.stdout
-    assert "| qa1 | off |" in result.stdout
+    assert "| qa1 | memory off | exact |" in result.stdout
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names >= {"table.md", "table.csv", "heatmap.png", "records.jsonl"}
 

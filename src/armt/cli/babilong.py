@@ -12,9 +12,7 @@ from armt.core.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from armt.evaluation.harness import EvaluationConfig, EvaluationProgress
     from armt.evaluation.record import Record
-    from armt.evaluation.subject import Subject
     from armt.tasks.babilong.sample import BabilongTask
 
 MANIFEST_NAME = "manifest.json"
@@ -92,6 +90,7 @@ def evaluate(
     ] = "0/1",
 ) -> None:
     """Ask anyone; writes records, tables and a page, and goes on where it was stopped."""
+    from armt.cli.babilong_results import ask
     from armt.cli.babilong_samples import make_tasks
     from armt.cli.babilong_settings import (
         changed_settings,
@@ -108,7 +107,7 @@ def evaluate(
     shard = parse_process(process)
     opened = open_subject(subject, settings, names, background or [])
     made = make_tasks(settings, names, background or [], opened.encoder, out)
-    asked = (_ask(opened.subject, task, options, out, shard) for task in made)
+    asked = (ask(opened.subject, task, options, out, shard) for task in made)
     _tell([record for records in asked for record in records], out)
 
 
@@ -248,29 +247,6 @@ def _check(task: "BabilongTask", folder: Path) -> None:
         if not is_same:
             raise DataError(f"'{path}' is not what the samples are as text. Generate it anew.")
     results().print(f"{task.task}: {len(manifest.samples):,} samples are the same.", markup=False)
-
-
-def _ask(
-    subject: "Subject",
-    task: "BabilongTask",
-    options: "EvaluationConfig",
-    out: Path,
-    shard: tuple[int, int],
-) -> "list[Record]":
-    """Asks the questions of one task with a bar, keeping every record in `out`."""
-    from armt.cli.babilong_results import RECORDS_NAME
-    from armt.cli.babilong_samples import count_bar
-    from armt.evaluation.harness import evaluate as ask_all
-    from armt.tasks.babilong.lengths import length_name
-
-    with count_bar() as show:
-
-        def tell(progress: "EvaluationProgress") -> None:
-            text = f"{task.task}, {length_name(progress.length)}"
-            show(text, progress.num_done, progress.num_samples)
-
-        path = out / RECORDS_NAME
-        return ask_all(subject, task, options, record_path=path, shard=shard, on_progress=tell)
 
 
 def _tell(records: "Sequence[Record]", out: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from armt.cli.babilong_samples import make_tasks
 from armt.cli.babilong_settings import BabilongSettings, parse_tasks
-from armt.cli.evaluate import on_best_device
+from armt.cli.babilong_subjects import on_best_device
 from armt.core.files import write_text
 from armt.evaluation.lm_eval.adapter import PromptForm, recurrent_lm
 from armt.evaluation.lm_eval.run import run_lm_eval

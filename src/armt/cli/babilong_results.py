@@ -1,4 +1,4 @@
-"""What the commands of `armt babilong` read and write of results."""
+"""How questions are asked, and what the commands read and write of results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,24 +8,19 @@ from armt.cli.babilong_samples import count_bar
 from armt.cli.console import results
 from armt.core.errors import DataError
 from armt.core.files import write_text
-from armt.evaluation.record import Metric, Record
+from armt.evaluation.harness import EvaluationConfig, EvaluationProgress, SampleTask, evaluate
+from armt.evaluation.record import METRICS, Metric, Record
 from armt.evaluation.record_file import RecordFile
 from armt.evaluation.reports.collate import AVERAGE, ModelTable, collate, write_collation
 from armt.evaluation.reports.depth import curves_by, depth_table, draw_depth
 from armt.evaluation.reports.exchange import export_records, records_of
 from armt.evaluation.reports.html_page import write_report
 from armt.evaluation.reports.leaderboard import draw_leaderboard
-from armt.evaluation.reports.panels import Panel, draw_panels
+from armt.evaluation.reports.panels import draw_panels, record_panels
 from armt.evaluation.reports.reference_files import ScoredFile, find_files, score_files
 from armt.evaluation.reports.standings import own_standings
-from armt.evaluation.reports.text_tables import (
-    BOTH,
-    TableRow,
-    table_rows,
-    to_csv,
-    to_latex,
-    to_markdown,
-)
+from armt.evaluation.reports.text_tables import BOTH, to_csv, to_latex, to_markdown
+from armt.evaluation.subject import Subject
 from armt.tasks.babilong.lengths import length_name
 
 if TYPE_CHECKING:  # importing rich draws random numbers, which an import should not
@@ -46,6 +41,24 @@ def find_records(place: Path) -> list[Path]:
     if not place.is_dir():
         raise DataError(f"There is no '{place}'. Name a file of records or a folder of results.")
     return sorted(place.rglob(RECORDS_NAME))
+
+
+def ask(
+    subject: Subject,
+    task: SampleTask,
+    options: EvaluationConfig,
+    out: Path,
+    shard: tuple[int, int] = (0, 1),
+) -> list[Record]:
+    """Asks the questions of one task with a bar, keeping every record in `out`; see `evaluate`."""
+    with count_bar() as show:
+
+        def tell(progress: EvaluationProgress) -> None:
+            text = f"{task.task}, {length_name(progress.length)}"
+            show(text, progress.num_done, progress.num_samples)
+
+        path = out / RECORDS_NAME
+        return evaluate(subject, task, options, record_path=path, shard=shard, on_progress=tell)
 
 
 def load_results(places: Sequence[Path]) -> list[Record]:
@@ -90,12 +103,15 @@ def show_collation(scored: Sequence[ScoredFile], out: Path | None) -> None:
     results().print(f"{num_rows:,} predictions in {len(scored):,} files.")
 
 
-def write_tables(records: Sequence[Record], folder: Path) -> str:
-    """Writes the tables as Markdown, LaTeX and CSV; returns the first."""
-    table = to_markdown(records)
+def write_tables(records: Sequence[Record], folder: Path, *metrics: Metric) -> str:
+    """Writes the tables as Markdown, LaTeX and CSV; returns the first.
+
+    Without `metrics` they tell those of BABILong, and the CSV tells all.
+    """
+    table = to_markdown(records, metrics or BOTH)
     write_text(folder / "table.md", table)
-    write_text(folder / "table.tex", to_latex(records))
-    write_text(folder / "table.csv", to_csv(records))
+    write_text(folder / "table.tex", to_latex(records, metrics or BOTH))
+    write_text(folder / "table.csv", to_csv(records, metrics or METRICS))
     return table
 
 
@@ -112,27 +128,6 @@ def write_everything(records: Sequence[Record], folder: Path, title: str) -> Non
         draw_depth(records, folder / "depth.png")
         write_text(folder / "depth.csv", depth_table(records, "reference"))
     _ = export_records(records, folder / _EXPORT_NAME)
-
-
-def record_panels(records: Sequence[Record], metric: Metric) -> list[Panel]:
-    """Returns a heat map for each subject and arm."""
-    lengths, rows = table_rows(records, (metric,))
-    grouped: dict[tuple[str, str], list[TableRow]] = {}
-    for row in rows:
-        grouped.setdefault((row.subject, row.arm), []).append(row)
-    return [
-        Panel(
-            title=subject,
-            subtitle=", ".join(part for part in (arm, metric) if part),
-            rows=tuple(row.task for row in members),
-            columns=tuple(map(length_name, lengths)),
-            values=tuple(
-                tuple(100 * score.accuracy if score else -1.0 for score in row.scores)
-                for row in members
-            ),
-        )
-        for (subject, arm), members in grouped.items()
-    ]
 
 
 def _model_text(table: ModelTable, metric: Metric) -> "Table":

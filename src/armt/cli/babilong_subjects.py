@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from armt.cli.babilong_samples import load_encoder, store_folder
 from armt.cli.babilong_settings import BabilongSettings
-from armt.cli.evaluate import on_best_device
 from armt.core.errors import ConfigError, DataError
 from armt.evaluation.passages import SentenceCutter
 from armt.evaluation.retrievers import BM25, hashed_bag_retriever
@@ -18,7 +17,7 @@ from armt.evaluation.subjects.facts_only import FactsOnly
 from armt.evaluation.subjects.recurrent import RecurrentSubject
 from armt.evaluation.subjects.retrieval import RetrievalOnly, RetrievalSubject, Search
 from armt.evaluation.subjects.rules import RulesSubject
-from armt.serving.boxed_model import FORM_NAME, load_boxed
+from armt.serving.boxed_model import FORM_NAME, BoxedModel, load_boxed
 from armt.serving.folders import boxed_folder
 from armt.tasks.babi.archive import official_questions
 from armt.tasks.babi.catalogue import babi_task
@@ -94,7 +93,8 @@ def _open_reader(
         return EndpointSubject(asked, prompts.only(*tasks)), None
     folder = boxed_folder() if name == BOXED else Path(name)
     if name == BOXED or (folder / FORM_NAME).is_file():
-        return _open_recurrent(folder, settings, is_boxed=name == BOXED)
+        shown = f"armt/boxed-{folder.name}" if name == BOXED else folder.resolve().name
+        return open_recurrent(folder, settings, name=shown)
     if not folder.is_dir() and "/" not in name:
         raise ConfigError(
             f"Nobody is called '{name}'. Name a model's folder, a model of the Hugging Face hub "
@@ -104,9 +104,12 @@ def _open_reader(
     return load_causal(name, settings.causal, prompts.only(*tasks)), _fast_tokenizer(name)
 
 
-def _open_recurrent(
-    folder: Path, settings: BabilongSettings, *, is_boxed: bool
-) -> tuple[Subject, TextEncoder]:
+def open_recurrent(folder: Path, settings: BabilongSettings, *, name: str) -> Opened:
+    """Returns the recurrent model of a folder, called `name` in tables.
+
+    Raises:
+        ArmtError: there is none, or it cannot be loaded.
+    """
     boxed = on_best_device(load_boxed(folder))
     chosen = settings.recurrent
     counts_alike = (
@@ -115,13 +118,22 @@ def _open_recurrent(
     subject = RecurrentSubject(
         boxed.model,
         boxed.encoder,
-        name=f"armt/boxed-{folder.name}" if is_boxed else folder.resolve().name,
+        name=name,
         batch_size=chosen.batch_size,
         max_answer_len=boxed.form.max_answer_len,
         knows_facts=chosen.knows_facts,
         reads_text=not counts_alike,
     )
-    return subject, boxed.encoder
+    return Opened(subject, boxed.encoder)
+
+
+def on_best_device(boxed: BoxedModel) -> BoxedModel:
+    """Moves a model to the GPU, if there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        _ = boxed.model.to("cuda")  # pyright: ignore[reportArgumentType]
+    return boxed
 
 
 def _fast_tokenizer(name: str) -> TextEncoder | None:

@@ -38,7 +38,7 @@ def demo(
     with tempfile.TemporaryDirectory() as scratch:
         train_small(Path(scratch) / "training")
         num_wrong = read_and_ask(boxed, Path(scratch))
-    measure(boxed, out)
+    evaluate_boxed(out)
     results().print(f"\nDone in {time.monotonic() - started:.0f} s.")
     if num_wrong:
         results().print(f"{num_wrong} answers were wrong.")
@@ -99,14 +99,12 @@ def read_and_ask(boxed: "BoxedModel", folder: Path) -> int:
     return num_wrong
 
 
-def measure(boxed: "BoxedModel", out: Path) -> None:
+def evaluate_boxed(out: Path) -> None:
     """Evaluates BABILong QA1 at a few lengths, with the memory and without; draws the heat map."""
-    from armt.cli.evaluate import PROSE, as_subject, make_task, run_evaluation, write_results
+    from armt.cli.evaluate import measure
     from armt.evaluation.harness import EvaluationConfig
     from armt.serving.folders import boxed_folder
 
     results().print("\n3. BABILong QA1, with the memory and without")
     options = EvaluationConfig(lengths=LENGTHS, num_samples=NUM_SAMPLES)
-    task = make_task(boxed, PROSE, out, "qa1", seed=0)
-    subject = as_subject(boxed, boxed_folder(), batch_size=NUM_SAMPLES)
-    write_results(run_evaluation(subject, task, options, out), out)
+    measure(boxed_folder(), "qa1", options, out, batch_size=NUM_SAMPLES)

@@ -3,7 +3,8 @@ import pytest
 from matplotlib.image import imread
 
 from armt.core.errors import ConfigError
-from armt.evaluation.reports.panels import Panel, draw_panels, panels_figure
+from armt.evaluation.reports.panels import Panel, draw_panels, panels_figure, record_panels
+from evaluation.records import cell
 
 
 def panel(*values: tuple[float, ...]) -> Panel:
@@ -29,9 +30,33 @@ def test_numbers_are_whole_and_missing_ones_are_not_written():
 
 
 def test_panels_are_as_large_as_those_of_the_reference():
-    figure = panels_figure([panel((1.0,)), panel((1.0,))])
+    figure = panels_figure([panel((1.0,), (2.0,)), panel((1.0,), (2.0,))])
     assert tuple(figure.get_size_inches()) == (10.0, 3.5)
     assert len(figure.axes) == 2
+
+
+def test_a_single_row_is_low():
+    assert tuple(panels_figure([panel((1.0,))]).get_size_inches()) == (5.0, 2.3)
+
+
+def test_records_have_a_panel_for_each_subject_and_arm():
+    records = [
+        *cell(1, 2, length=0),
+        *cell(2, 2, task="qa2", length=4000),
+        *cell(0, 2, arm="off", length=0),
+        *cell(1, 1, subject="other", subject_fingerprint="ef", arm="none"),
+    ]
+    on, off, other = record_panels(records, "exact")
+    assert (on.title, on.subtitle) == ("boxed", "memory on, exact")
+    assert (on.rows, on.columns) == (("qa1", "qa2"), ("0k", "1k", "4k"))
+    assert on.values == ((50.0, -1.0, -1.0), (-1.0, -1.0, 100.0))
+    assert (off.subtitle, off.values) == ("memory off, exact", ((0.0, -1.0, -1.0),))
+    assert (other.title, other.subtitle) == ("other", "exact")
+
+
+def test_vectors_too(tmp_path):
+    draw_panels([panel((1.0,))], tmp_path / "map.pdf")
+    assert (tmp_path / "map.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_nothing_to_draw_and_other_endings_are_refused(tmp_path):

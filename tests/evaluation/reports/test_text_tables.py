@@ -15,6 +15,12 @@ def test_markdown_has_a_row_for_each_metric():
     ]
 
 
+def test_no_records_give_an_empty_table():
+    head = ["| subject | task | arm | metric |", "| --- | --- | --- | --- |"]
+    assert to_markdown([]).splitlines() == head
+    assert len(to_csv([]).splitlines()) == 1
+
+
 def test_tasks_without_labels_have_rows_of_their_own_metric_only():
     records = [record(task="copy", scores={"exact": True})]
     assert len(to_markdown(records).splitlines()) == 2
@@ -54,4 +60,5 @@ def test_csv_tells_counts_failures_and_cuts():
     assert (first["num_correct"], first["num_samples"]) == ("4", "7")
     assert (first["num_failures"], first["num_truncated"]) == ("1", "1")
     assert (first["chance"], first["support_recall"]) == ("0.8571", "0.2500")
+    assert len(to_csv(records, ["exact"]).splitlines()) == 2
     assert float(first["low"]) < float(first["accuracy"]) < float(first["high"])

@@ -11,6 +11,9 @@ import numpy as np
 
 from armt.core.errors import ConfigError
 from armt.core.files import atomic_path
+from armt.evaluation.record import Metric, Record
+from armt.evaluation.reports.text_tables import TableRow, table_rows
+from armt.tasks.babilong.lengths import length_name
 
 if TYPE_CHECKING:
     from matplotlib.colors import LinearSegmentedColormap
@@ -20,6 +23,8 @@ PANEL_INCHES = (5.0, 3.5)
 PICTURE_KINDS = ("png", "pdf", "svg")
 RED, YELLOW, GREEN, BLANK = "#ff0000", "#ffff00", "#34a853", "#dddddd"
 _CELL_INCHES = (0.52, 0.42)
+_LOW_INCHES = 2.3
+"""Height of panels with a single row, which would be a tower otherwise."""
 _PANELS_IN_ROW, _TITLE_NCHARS = 4, 44
 
 
@@ -34,6 +39,27 @@ class Panel(NamedTuple):
     """Names of the columns."""
     values: tuple[tuple[float, ...], ...]
     """Per cent by row and column; negative or NaN where nothing was measured."""
+
+
+def record_panels(records: Sequence[Record], metric: Metric) -> list[Panel]:
+    """Returns a heat map for each subject and arm."""
+    lengths, rows = table_rows(records, (metric,))
+    grouped: dict[tuple[str, str], list[TableRow]] = {}
+    for row in rows:
+        grouped.setdefault((row.subject, row.arm), []).append(row)
+    return [
+        Panel(
+            title=subject,
+            subtitle=", ".join(part for part in (arm, metric) if part),
+            rows=tuple(row.task for row in members),
+            columns=tuple(map(length_name, lengths)),
+            values=tuple(
+                tuple(100 * score.accuracy if score else -1.0 for score in row.scores)
+                for row in members
+            ),
+        )
+        for (subject, arm), members in grouped.items()
+    ]
 
 
 def accuracy_colours(middle: float = 50.0) -> "LinearSegmentedColormap":
@@ -60,8 +86,10 @@ def panels_figure(panels: Sequence[Panel]) -> "Figure":
     """Returns the panels side by side, a few in a row."""
     from matplotlib.figure import Figure
 
-    width = max(PANEL_INCHES[0], *(1.6 + _CELL_INCHES[0] * len(each.columns) for each in panels))
-    height = max(PANEL_INCHES[1], *(1.6 + _CELL_INCHES[1] * len(each.rows) for each in panels))
+    width = max(PANEL_INCHES[0], 1.6 + _CELL_INCHES[0] * max(len(each.columns) for each in panels))
+    most_rows = max(len(each.rows) for each in panels)
+    least = PANEL_INCHES[1] if most_rows > 1 else _LOW_INCHES
+    height = max(least, 1.6 + _CELL_INCHES[1] * most_rows)
     num_columns = min(len(panels), _PANELS_IN_ROW)
     num_rows = math.ceil(len(panels) / num_columns)
     figure = Figure(figsize=(width * num_columns, height * num_rows), layout="constrained")

@@ -87,7 +87,7 @@ def to_latex(records: Sequence[Record], metrics: Sequence[Metric] = BOTH) -> str
     )
 
 
-def to_csv(records: Sequence[Record]) -> str:
+def to_csv(records: Sequence[Record], metrics: Sequence[Metric] = METRICS) -> str:
     """Returns a line for each cell and metric: counts, accuracy, interval, chance, failures.
 
     Shares are in [0, 1]; `chance` is the accuracy of always giving the cell's most frequent answer;
@@ -99,7 +99,7 @@ def to_csv(records: Sequence[Record]) -> str:
     writer.writerow([*Series._fields, "length", "metric", *Score._fields, *names])
     for series, by_length in into_series(records).items():
         for length, cell in by_length.items():
-            scores = [(metric, score_of(cell, metric)) for metric in METRICS]
+            scores = [(metric, score_of(cell, metric)) for metric in metrics]
             writer.writerows(
                 [*series, length, metric, *_counted(score, cell)]
                 for metric, score in scores
