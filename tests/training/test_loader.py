@@ -4,10 +4,16 @@ from itertools import count, islice
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
+from armt.core.errors import ConfigError
+from armt.tasks.babilong import LengthStage, MixtureStreamConfig, TaskShare
 from armt.tasks.contract import Batch
-from armt.training.loader import load_batches
+from armt.training.loader import StreamDataset, load_batches
+from tasks.babilong.made_digests import ByteEncoder, made_store
 from training.runs import TASK
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 
 
 @pytest.mark.parametrize("start", [0, 5])
@@ -39,3 +45,58 @@ def test_one_other_process_draws_them():
     assert [int(batch.input_ids[0, 1]) for batch in batches] == [2, 3, 4]
     assert batches[0].carry_len == 7
     assert batches[0].resets.tolist() == [True]
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    config = MixtureStreamConfig(
+        tasks=(TaskShare(task="qa1"), TaskShare(task="qa5")),
+        stages=(LengthStage(lengths=(600, 900), num_batches=5), LengthStage(lengths=(1200,))),
+        batch_size=3,
+    )
+    return config.build(made_store(), ByteEncoder(), seed=2)
+
+
+def loaded(dataset, num_workers, count):
+    loader = DataLoader(dataset, batch_size=None, num_workers=num_workers)
+    return list(islice(loader, count))
+
+
+@pytest.mark.parametrize(("num_workers", "start"), [(0, 2), (2, 0), (2, 3), (3, 4)])
+def test_several_workers_make_the_batches_of_the_stream_in_its_order(mixture, num_workers, start):
+    expected = islice(mixture.batches(start), 7)
+    for found, wanted in zip(
+        loaded(StreamDataset(mixture, start), num_workers, 7), expected, strict=True
+    ):
+        assert torch.equal(found.input_ids, wanted.input_ids)
+        assert torch.equal(found.labels, wanted.labels)
+        assert found.facts == wanted.facts
+
+
+def test_ranks_and_their_workers_share_a_stream_without_rest(mixture):
+    whole = list(islice(mixture.batches(), 12))
+    for rank in range(2):
+        found = loaded(StreamDataset(mixture.sharded(rank, 2)), 2, 6)
+        pairs = zip(found, whole[rank::2], strict=True)
+        assert all(torch.equal(one.input_ids, other.input_ids) for one, other in pairs)
+
+
+class SharedOut(WhoDraws):
+    """The same in several processes."""
+
+    def sharded(self, rank: int, num_shards: int) -> "SharedOut":
+        return self
+
+
+def test_each_worker_makes_its_part():
+    batches = loaded(StreamDataset(SharedOut()), 2, 6)
+    drawers = [int(batch.input_ids[0, 0]) for batch in batches]
+    assert len(set(drawers)) == 2
+    assert drawers[::2] == [drawers[0]] * 3
+    assert drawers[1::2] == [drawers[1]] * 3
+
+
+def test_batches_that_depend_on_each_other_need_one_worker():
+    with pytest.raises(ConfigError, match="must make them all"):
+        _ = loaded(StreamDataset(WhoDraws()), 2, 1)
+    assert len(loaded(StreamDataset(WhoDraws()), 1, 1)) == 1

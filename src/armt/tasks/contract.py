@@ -136,6 +136,15 @@ class TrainingStream(Protocol):
 
 
 @runtime_checkable
+class ShardedStream(TrainingStream, Protocol):
+    """A stream whose batches do not depend on each other, so that several readers can share it."""
+
+    def sharded(self, rank: int, num_shards: int) -> TrainingStream:
+        """Returns the stream whose batch k is this one's batch `k * num_shards + rank`."""
+        ...
+
+
+@runtime_checkable
 class TextEncoder(Protocol):
     """Texts to tokens and back; no special token is ever added."""
 

@@ -1,11 +1,12 @@
-"""Makes the next batches in a process of its own while the present one is trained on."""
+"""Makes the next batches in processes of their own while the present one is trained on."""
 
 from collections.abc import Iterator
 from typing import final
 
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from armt.tasks.contract import Batch, TrainingStream
+from armt.core.errors import ConfigError
+from armt.tasks.contract import Batch, ShardedStream, TrainingStream
 
 _NUM_AHEAD = 8
 
@@ -17,7 +18,7 @@ def load_batches(stream: TrainingStream, start: int, *, is_pinned: bool) -> Iter
     `is_pinned` they lie in memory that a GPU can copy from without waiting.
     """
     loader: DataLoader[Batch] = DataLoader(
-        _StreamDataset(stream, start),
+        StreamDataset(stream, start),
         batch_size=None,
         num_workers=1,
         prefetch_factor=_NUM_AHEAD,
@@ -27,12 +28,32 @@ def load_batches(stream: TrainingStream, start: int, *, is_pinned: bool) -> Iter
 
 
 @final
-class _StreamDataset(IterableDataset[Batch]):
-    """A stream as the loader wants it."""
+class StreamDataset(IterableDataset[Batch]):
+    """A stream as torch's `DataLoader` wants it, with `batch_size=None` and any number of workers.
 
-    def __init__(self, stream: TrainingStream, start: int) -> None:
+    The batches come in the stream's order, each from one worker, whatever their number; a stream
+    that several ranks share is parted among them first (`stream.sharded(rank, num_ranks)`).
+    """
+
+    def __init__(self, stream: TrainingStream, start: int = 0) -> None:
+        """Takes a stream from batch `start` on."""
         self._stream = stream
         self._start = start
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._stream.batches(self._start)
+        """Yields the batches of this worker.
+
+        Raises:
+            ConfigError: there are several workers, and the stream's batches depend on each other.
+        """
+        worker = get_worker_info()
+        if worker is None or worker.num_workers == 1:
+            return self._stream.batches(self._start)
+        if not isinstance(self._stream, ShardedStream):
+            raise ConfigError(
+                f"The batches of {type(self._stream).__name__} depend on each other: one worker "
+                f"must make them all. Got {worker.num_workers}; pass `num_workers=1`."
+            )
+        first = self._start + worker.id  # the loader takes a batch of each worker in turn
+        shard = self._stream.sharded(first % worker.num_workers, worker.num_workers)
+        return shard.batches(first // worker.num_workers)
