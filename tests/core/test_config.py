@@ -32,6 +32,20 @@ class Cart(Config):
     is_open: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Axle(Config):
+    """A part that holds a tuple."""
+
+    widths: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wagon(Config):
+    """A whole whose first option is a tuple of parts that hold tuples."""
+
+    axles: tuple[Axle, ...] = (Axle(), Axle(widths=(3,)))
+
+
 CARTS = st.builds(
     Cart,
     wheel=st.builds(Wheel, size=st.integers(), name=st.text()),
@@ -48,6 +62,11 @@ CARTS = st.builds(
 def test_a_config_survives_a_round_trip(cart):
     assert Cart.from_dict(cart.to_dict()) == cart
     assert Cart.from_dict(json.loads(json.dumps(cart.to_dict()))) == cart
+
+
+def test_tuples_within_tuples_survive_a_round_trip():
+    assert Wagon().to_dict() == {"axles": [{"widths": [1, 2]}, {"widths": [3]}]}
+    assert Wagon.from_dict(Wagon().to_dict()) == Wagon()
 
 
 @pytest.mark.parametrize("name", [card.name for card in MEMORIES])

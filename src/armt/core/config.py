@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from armt.core.contract import Memory
 
 Plain = str | int | float | bool | None
-PlainTree = typing.Union[Plain, "list[PlainTree]", "dict[str, PlainTree]"]
+if TYPE_CHECKING:
+    PlainTree = Plain | list["PlainTree"] | dict[str, "PlainTree"]
+else:  # who checks types at run time follows an alias into itself at its first levels only
+    PlainTree = Plain | list[object] | dict[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
