@@ -6,8 +6,8 @@ import pytest
 
 from armt.tasks.babi.catalogue import BABI_TASKS
 from armt.tasks.babi.dice import Dice
-from armt.tasks.babi.format import format_stories, parse_stories, read_stories
-from tasks.babi.check_stories import check_by_oracle
+from armt.tasks.babi.format import format_stories, parse_stories
+from tasks.babi.check_stories import check_by_oracle, real_stories
 from tasks.babi.story_statistics import STATISTICS, distance
 
 NAMES = ("qa1", "qa2", "qa3", "qa5", "qa6", "qa7", "qa8", "qa9")
@@ -17,11 +17,6 @@ NUM_STORIES = 400
 @cache
 def own_stories(name, count=NUM_STORIES):
     return [BABI_TASKS[name].draw(Dice("stories", name, index)) for index in range(count)]
-
-
-@cache
-def real_stories(folder, name):
-    return read_stories(next((folder / "babi" / "en").glob(f"{name}_*_train.txt")))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,7 +7,7 @@ import pytest
 
 from armt.tasks.babi.catalogue import BABI_TASKS
 from armt.tasks.babi.dice import Dice
-from armt.tasks.babi.format import read_stories
+from tasks.babi.check_stories import real_stories
 
 PERSON = r"(?P<actor>\w+) "
 MOVE = PERSON + r"(went|journeyed|travelled|moved|went back) to the (?P<place>\w+)\.$"
@@ -30,11 +30,6 @@ NAMES = sorted(ASKED_ABOUT)
 @cache
 def own_stories(name):
     return [BABI_TASKS[name].draw(Dice("rules", name, index)) for index in range(200)]
-
-
-@cache
-def real_stories(folder, name):
-    return read_stories(next((folder / "babi" / "en").glob(f"{name}_*_train.txt")))
 
 
 def subjects(name, facts):

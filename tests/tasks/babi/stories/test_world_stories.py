@@ -8,15 +8,14 @@ import pytest
 
 from armt.tasks.babi.catalogue import BABI_TASKS
 from armt.tasks.babi.dice import Dice
-from armt.tasks.babi.format import format_stories, parse_stories, read_stories
-from tasks.babi.check_stories import check_by_oracle
+from armt.tasks.babi.format import format_stories, parse_stories
+from tasks.babi.check_stories import check_by_oracle, real_stories
 from tasks.babi.story_statistics import distance
 
 NAMES = tuple(f"qa{number}" for number in (4, *range(10, 21)))
 NUM_QUESTIONS = 3000
 QUESTIONS = {"qa4": 1, "qa15": 4, "qa16": 1, "qa17": 8, "qa19": 1}  # five in the others
 WITH_BLANK = ("qa10", "qa11", "qa12", "qa13", "qa14")  # at the end of the question
-LAST_STORY_IS_CUT = ("qa18", "qa20")  # in the real files
 
 WORDS = {
     "Person": "Mary|John|Daniel|Sandra|Fred|Bill|Julie|Gertrude|Winona|Jessica|Emily|Lily|Bernhard"
@@ -40,12 +39,6 @@ def template(text):
 def own_stories(name, num_questions=NUM_QUESTIONS):
     count = num_questions // QUESTIONS.get(name, 5)
     return [BABI_TASKS[name].draw(Dice("stories", name, index)) for index in range(count)]
-
-
-@cache
-def real_stories(folder, name):
-    stories = read_stories(next((folder / "babi" / "en").glob(f"{name}_*_train.txt")))
-    return stories[:-1] if name in LAST_STORY_IS_CUT else stories
 
 
 def templates(story):
