@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from armt.core.errors import DataError
-from armt.evaluation.subject import Answer
+from armt.evaluation.subject import About, Answer
 from armt.tasks.contract import PlacedFact, Sample
 
 PLACES = ("garden", "kitchen", "office")
@@ -50,13 +50,18 @@ class MadeUpTask:
 class MadeUpSubject:
     """Is right with its memory and wrong without."""
 
-    name, category, knows_facts = "made up", "recurrent", True
-    fingerprint, prompt_hash = "s1", "p1"
-    arms = ("on", "off")
+    fingerprint = "s1"
     failed = Answer(text="", failure="the line went dead")
 
-    def __init__(self, batch_size=3, breaks_at=0, failing=(), pause_s=0.0):
-        self.batch_size = batch_size
+    def __init__(self, batch_size=3, breaks_at=0, failing=(), pause_s=0.0, prompt_hash="p1"):
+        self.about = About(
+            name="made up",
+            category="recurrent",
+            knows_facts=True,
+            prompt_hash=prompt_hash,
+            arms=("on", "off"),
+            batch_size=batch_size,
+        )
         self.breaks_at, self.failing, self.pause_s = breaks_at, failing, pause_s
         self.groups = []
 

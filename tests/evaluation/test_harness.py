@@ -71,7 +71,7 @@ def test_the_longest_contexts_come_first(task):
 def test_a_group_holds_contexts_of_one_length_and_no_more_than_wanted(task):
     subject = MadeUpSubject()
     _ = evaluate(subject, task, OPTIONS)
-    assert max(len(group) for group in subject.groups) == subject.batch_size
+    assert max(len(group) for group in subject.groups) == subject.about.batch_size
     for group in subject.groups:
         assert len({sample.context_len for sample in group}) == 1
 
@@ -137,7 +137,7 @@ def test_records_of_something_else_are_not_mixed_in(change, task, tmp_path):
     if change == "subject":
         other.fingerprint = "s2"
     elif change == "prompt":
-        other.prompt_hash = "p2"
+        other = MadeUpSubject(prompt_hash="p2")
     else:
         other_task.fingerprint = "t2"
     found = evaluate(other, other_task, OPTIONS, record_path=path)

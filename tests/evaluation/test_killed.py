@@ -12,7 +12,7 @@ TESTS = Path(__file__).parents[1]
 def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path):
     result = subprocess.run(
         [sys.executable, TESTS / "evaluation" / "kill_evaluations.py", tmp_path / "r.jsonl", "20"],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, sys.path)])},
         capture_output=True,
         text=True,
         check=False,

@@ -149,7 +149,7 @@ class _Run:
         self.file = file
         self.num_done = 0
         self._subject, self._task, self._options = subject, task, options
-        self._origin = (subject.fingerprint, subject.prompt_hash, task.fingerprint, task.task)
+        self._origin = (subject.fingerprint, subject.about.prompt_hash, task.fingerprint, task.task)
 
     def places(self) -> list[_Place]:
         """All samples that are wanted, longest first."""
@@ -192,7 +192,7 @@ class _Run:
                     continue
                 alike = waiting[made.sample.context_len]
                 alike.append(made)
-                if len(alike) == self._subject.batch_size:
+                if len(alike) == self._subject.about.batch_size:
                     yield waiting.pop(made.sample.context_len)
             yield from (waiting[context_len] for context_len in sorted(waiting, reverse=True))
 
@@ -233,9 +233,9 @@ class _Run:
         question, truth = ("", "") if sample is None else (sample.question, sample.answer)
         facts = () if sample is None else sample.facts
         return Record(
-            subject=self._subject.name,
-            category=self._subject.category,
-            knows_facts=self._subject.knows_facts,
+            subject=self._subject.about.name,
+            category=self._subject.about.category,
+            knows_facts=self._subject.about.knows_facts,
             subject_fingerprint=self._origin[0],
             prompt_hash=self._origin[1],
             task_fingerprint=self._origin[2],
@@ -270,10 +270,10 @@ def _chosen_arms(subject: Subject, options: EvaluationConfig) -> tuple[Arm, ...]
     Raises:
         ConfigError: the subject has no such arm.
     """
-    missing = set(options.arms) - set(subject.arms)
+    missing = set(options.arms) - set(subject.about.arms)
     if missing:
         raise ConfigError(
-            f"'{subject.name}' cannot be asked in the arm '{min(missing)}'. It has "
-            f"{', '.join(subject.arms)}."
+            f"'{subject.about.name}' cannot be asked in the arm '{min(missing)}'. It has "
+            f"{', '.join(subject.about.arms)}."
         )
-    return tuple(arm for arm in subject.arms if not options.arms or arm in options.arms)
+    return tuple(arm for arm in subject.about.arms if not options.arms or arm in options.arms)

@@ -32,42 +32,40 @@ class Answer:
     """Whatever helps to understand the answer, such as the passages that were retrieved."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What tables and records tell of a subject, and how it wants to be asked."""
+
+    name: str
+    """What it is called in tables, such as `armt/boxed-qa1`."""
+
+    category: Category
+    """How it comes to its answers."""
+
+    knows_facts: bool
+    """Whether it was told by its makers what the sentences of the task look like."""
+
+    prompt_hash: str = ""
+    """A hash of the wording of its prompt; empty if it has none."""
+
+    arms: tuple[Arm, ...] = ("none",)
+    """The arms it can be asked in: `("on", "off")` or `("none",)`."""
+
+    batch_size: int = 1
+    """Samples of one context length that it wants to see together."""
+
+
 class Subject(Protocol):
     """A model, a service or a rule that answers questions about contexts."""
 
     @property
-    def name(self) -> str:
-        """What it is called in tables, such as `armt/boxed-qa1`."""
-        ...
-
-    @property
-    def category(self) -> Category:
-        """How it comes to its answers."""
-        ...
-
-    @property
-    def knows_facts(self) -> bool:
-        """Whether it was told by its makers what the sentences of the task look like."""
+    def about(self) -> About:
+        """What is told of it."""
         ...
 
     @property
     def fingerprint(self) -> str:
         """A short hash of all that decides its answers: weights, prompt, decoding."""
-        ...
-
-    @property
-    def prompt_hash(self) -> str:
-        """A hash of the wording of its prompt; empty if it has none."""
-        ...
-
-    @property
-    def arms(self) -> tuple[Arm, ...]:
-        """The arms it can be asked in: `("on", "off")` or `("none",)`."""
-        ...
-
-    @property
-    def batch_size(self) -> int:
-        """Samples of one context length that it wants to see together."""
         ...
 
     def answer(

@@ -110,7 +110,7 @@ def test_all_that_decides_the_answers_makes_another_fingerprint(model, tokenizer
     assert len({first.fingerprint, *(each.fingerprint for each in others)}) == 6
     wider = dataclasses.replace(CONFIG, batch_size=8)
     assert subject_of(model, tokenizer, wider).fingerprint == first.fingerprint
-    assert first.prompt_hash == PROMPTS.hash != others[-1].prompt_hash
+    assert first.about.prompt_hash == PROMPTS.hash != others[-1].about.prompt_hash
 
 
 def test_a_task_without_a_prompt_is_told(model, tokenizer):
@@ -137,7 +137,7 @@ def test_a_model_is_loaded_from_a_folder(model, tokenizer, tmp_path):
     _ = model.double()
     tokenizer.save_pretrained(folder)
     subject = load_causal(str(folder), CONFIG, PROMPTS)
-    assert subject.name == "tiny-llama"
+    assert subject.about.name == "tiny-llama"
     assert said(subject, [sample()]) == said(subject_of(model, tokenizer), [sample()])
     with pytest.raises(BackboneError, match="No causal language model can be loaded"):
         _ = load_causal(str(tmp_path / "nothing"))

@@ -223,7 +223,9 @@ def test_the_key_is_sent_and_never_shown(monkeypatch, caplog):
     assert "Bearer ***" in answer.failure
     assert "sk-secret" not in caplog.text + answer.failure
     asked = subject(server.url, request={"api_key_env": "A_KEY"})
-    assert "sk-secret" not in asked.fingerprint + asked.name + json.dumps(asked.config.to_dict())
+    assert "sk-secret" not in asked.fingerprint + asked.about.name + json.dumps(
+        asked.config.to_dict()
+    )
     monkeypatch.delenv("A_KEY")
     with pytest.raises(ConfigError, match="'A_KEY' holds no key"):
         _ = subject(server.url, request={"api_key_env": "A_KEY"})

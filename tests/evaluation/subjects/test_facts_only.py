@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from armt.evaluation.subject import Answer
+from armt.evaluation.subject import About, Answer
 from armt.evaluation.subjects.facts_only import FactsOnly, facts_alone
 from armt.evaluation.subjects.rules import RulesSubject
 from evaluation.text_samples import text_sample
@@ -21,8 +23,10 @@ def sample(num_facts=3, **options):
 class Listener:
     """Remembers what it was shown."""
 
-    name, category, knows_facts = "listener", "causal", False
-    fingerprint, prompt_hash, arms, batch_size = "f", "p", ("none",), 8
+    about = About(
+        name="listener", category="causal", knows_facts=False, prompt_hash="p", batch_size=8
+    )
+    fingerprint = "f"
 
     def __init__(self):
         self.groups = []
@@ -54,10 +58,9 @@ def test_the_subject_sees_groups_of_one_length_and_answers_keep_their_order():
 
 def test_it_is_another_subject_that_was_told_where_the_facts_are():
     subject = FactsOnly(Listener())
-    assert (subject.name, subject.category) == ("listener, facts alone", "causal")
-    assert subject.knows_facts
+    told = replace(Listener.about, name="listener, facts alone", knows_facts=True)
+    assert subject.about == told
     assert subject.fingerprint != "f"
-    assert (subject.prompt_hash, subject.arms, subject.batch_size) == ("p", ("none",), 8)
 
 
 def test_the_rules_still_answer():

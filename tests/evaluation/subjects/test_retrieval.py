@@ -5,7 +5,7 @@ import pytest
 from armt.core.errors import ConfigError
 from armt.evaluation.passages import SentenceCutter, TokenCutter
 from armt.evaluation.retrievers import BM25, hashed_bag_retriever
-from armt.evaluation.subject import Answer
+from armt.evaluation.subject import About, Answer
 from armt.evaluation.subjects.retrieval import (
     RetrievalConfig,
     RetrievalOnly,
@@ -21,13 +21,10 @@ TWO = RetrievalConfig(num_passages=2)
 class Reader:
     """Answers with the last word of its context, and notes what it was given."""
 
-    name = "last-word"
-    category = "rules"
-    knows_facts = True
+    about = About(
+        name="last-word", category="rules", knows_facts=True, prompt_hash="p1", batch_size=7
+    )
     fingerprint = "f1"
-    prompt_hash = "p1"
-    arms = ("none",)
-    batch_size = 7
 
     def __init__(self) -> None:
         self.groups: list[list] = []
@@ -106,7 +103,7 @@ def test_readers_side_by_side_get_contexts_of_one_length(encoder):
     together = RetrievalSubject(search, reader, encoder).answer(samples)["none"]
     assert [len(group) for group in reader.groups] == [3]
     strict = Reader()
-    strict.category = "causal"
+    strict.about = dataclasses.replace(Reader.about, category="causal")
     apart = RetrievalSubject(search, strict, encoder).answer(samples)["none"]
     assert apart == together
     lengths = [{sample.context_len for sample in group} for group in strict.groups]
@@ -134,9 +131,8 @@ def test_it_is_what_its_parts_are(encoder):
         return RetrievalSubject(search, Reader(), encoder)
 
     subject = made()
-    assert subject.name == "last-word + bm25(k1=1.2, b=0.75), best 2 of sentences by position"
-    assert (subject.knows_facts, subject.prompt_hash, subject.batch_size) == (True, "p1", 7)
-    assert (subject.category, subject.arms) == ("retrieval", ("none",))
+    name = "last-word + bm25(k1=1.2, b=0.75), best 2 of sentences by position"
+    assert subject.about == dataclasses.replace(Reader.about, name=name, category="retrieval")
     others = [
         made(RetrievalConfig(num_passages=3)),
         made(dataclasses.replace(TWO, order="score")),
@@ -146,7 +142,7 @@ def test_it_is_what_its_parts_are(encoder):
     ]
     assert len({subject.fingerprint, *(other.fingerprint for other in others)}) == 6
     alone = RetrievalOnly(subject.search)
-    assert alone.name == subject.search.name
+    assert alone.about.name == subject.search.name
     assert alone.fingerprint != subject.fingerprint
 
 

@@ -13,7 +13,7 @@ from armt.core.errors import BackboneError, ConfigError
 from armt.core.shapes import Int, Tensor
 from armt.evaluation.answers import evaluating
 from armt.evaluation.judging import babi_name
-from armt.evaluation.subject import Answer, Arm, Category
+from armt.evaluation.subject import About, Answer, Arm
 from armt.evaluation.subjects.apart import ask_apart_if_needed
 from armt.evaluation.subjects.hashing import short_hash
 from armt.evaluation.subjects.prompt_ids import PromptIds, PromptWriter, Shortening
@@ -61,10 +61,6 @@ class CausalConfig(Config):
 class CausalSubject:
     """A causal language model that is shown as much of a context as it has positions for."""
 
-    category: Category = "causal"
-    knows_facts = False
-    arms: tuple[Arm, ...] = ("none",)
-
     def __init__(
         self,
         model: PreTrainedModel,
@@ -81,10 +77,15 @@ class CausalSubject:
         Raises:
             ConfigError: the tokenizer has no chat template and one is asked for.
         """
-        self.name = name
         self.config = config or CausalConfig()
         self.prompts = prompts or own_prompts()
-        self.batch_size = self.config.batch_size
+        self.about = About(
+            name=name,
+            category="causal",
+            knows_facts=False,
+            prompt_hash=self.prompts.hash,
+            batch_size=self.config.batch_size,
+        )
         self._model, self._tokenizer = model, cast("Any", tokenizer)
         self._max_prompt_len = _max_prompt_len(model, self.config)
         self._writer = PromptWriter(
@@ -104,17 +105,12 @@ class CausalSubject:
                 model_fingerprint(model) if is_recurrent else backbone_fingerprint(model),
                 tokenizer_hash(self._tokenizer),
                 self._tokenizer.chat_template if self.config.has_chat_template else "",
-                self.prompt_hash,
+                self.prompts.hash,
                 self.config.max_answer_len,
                 self._max_prompt_len,
                 self.config.shortening,
             ]
         )
-
-    @property
-    def prompt_hash(self) -> str:
-        """The hash of the prompts."""
-        return self.prompts.hash
 
     def answer(
         self, samples: Sequence[Sample], arms: Sequence[Arm]

@@ -6,7 +6,7 @@ from typing import final
 
 from armt.core.errors import DataError
 from armt.evaluation.judging import babi_name
-from armt.evaluation.subject import Answer, Arm, Category
+from armt.evaluation.subject import About, Answer, Arm
 from armt.evaluation.subjects.hashing import short_hash
 from armt.tasks.contract import Sample
 
@@ -15,15 +15,9 @@ from armt.tasks.contract import Sample
 class ConstantSubject:
     """Gives one and the same answer to every question of a task."""
 
-    category: Category = "constant"
-    knows_facts = True
-    prompt_hash = ""
-    arms: tuple[Arm, ...] = ("none",)
-    batch_size = 256
-
     def __init__(self, answers: Mapping[str, str], *, name: str = "most frequent answer") -> None:
         """Takes the answer of each task and the name it has in tables."""
-        self.name = name
+        self.about = About(name=name, category="constant", knows_facts=True, batch_size=256)
         self._answers = dict(answers)
 
     @property

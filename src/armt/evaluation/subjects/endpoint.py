@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, final
 from armt.core.config import Config, PlainTree
 from armt.core.errors import ConfigError
 from armt.evaluation.judging import babi_name
-from armt.evaluation.subject import Answer, Arm, Category
+from armt.evaluation.subject import About, Answer, Arm
 from armt.evaluation.subjects.endpoint_client import Body, Reply, RequestClient, RequestConfig
 from armt.evaluation.subjects.hashing import short_hash
 from armt.tasks.babilong.prompts import Message, Prompt, PromptBook, own_prompts
@@ -19,6 +19,9 @@ from armt.tasks.contract import Sample
 
 EncodeMessages = Callable[[Sequence[Message]], Sequence[int]]
 """Turns a conversation into token ids by a chat template, up to where the answer begins."""
+
+_NUM_ROUNDS = 4
+"""Samples taken together, for each that is asked at a time: a slow one holds up few others."""
 
 _SET_BY_US = frozenset({"model", "messages", "prompt", "stream", "n"})
 
@@ -96,10 +99,6 @@ class EndpointSubject:
     A request that fails for good is an answer with a failure; the others go on.
     """
 
-    category: Category = "endpoint"
-    knows_facts = False
-    arms: tuple[Arm, ...] = ("none",)
-
     def __init__(
         self,
         config: EndpointConfig,
@@ -117,27 +116,19 @@ class EndpointSubject:
         _ = config.request.api_key()
         self.config = config
         self.prompts = prompts or own_prompts()
+        self.about = About(
+            name=f"endpoint/{config.model}",
+            category="endpoint",
+            knows_facts=False,
+            prompt_hash=self.prompts.hash,
+            batch_size=_NUM_ROUNDS * config.request.num_parallel,
+        )
         self._encode = encode
-
-    @property
-    def name(self) -> str:
-        """The model's name after `endpoint/`."""
-        return f"endpoint/{self.config.model}"
 
     @property
     def fingerprint(self) -> str:
         """A hash of the model's name, the form, the options and the prompts; not of the address."""
-        return short_hash([self.config.form, dict(self.config.options()), self.prompt_hash])
-
-    @property
-    def prompt_hash(self) -> str:
-        """The hash of the prompts."""
-        return self.prompts.hash
-
-    @property
-    def batch_size(self) -> int:
-        """Some more samples than are asked at a time, so that a slow one holds up few others."""
-        return 4 * self.config.request.num_parallel
+        return short_hash([self.config.form, dict(self.config.options()), self.prompts.hash])
 
     def answer(
         self, samples: Sequence[Sample], arms: Sequence[Arm] = ("none",)
@@ -147,7 +138,7 @@ class EndpointSubject:
         Raises:
             ConfigError: the server refuses the key, or knows no such model or address.
         """
-        assert tuple(arms) == self.arms, f"an endpoint has no memory to switch off, got {arms}"
+        assert tuple(arms) == ("none",), f"an endpoint has no memory to switch off, got {arms}"
         return {"none": _run(self._ask_all(samples))}
 
     async def _ask_all(self, samples: Sequence[Sample]) -> list[Answer]:

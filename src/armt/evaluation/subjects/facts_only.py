@@ -8,53 +8,28 @@ from typing import final
 
 import numpy as np
 
-from armt.evaluation.subject import Answer, Arm, Category, Subject
+from armt.evaluation.subject import Answer, Arm, Subject
 from armt.evaluation.subjects.hashing import short_hash
 from armt.tasks.contract import Ids, PlacedFact, Sample
 
 
 @final
 class FactsOnly:
-    """Shows another subject nothing but the facts, whatever the length."""
+    """Shows another subject nothing but the facts, whatever the length.
+
+    So it counts as told what they look like: whoever finds them for it knows.
+    """
 
     def __init__(self, subject: Subject) -> None:
         """Takes the subject that is asked."""
         self.subject = subject
-
-    @property
-    def name(self) -> str:
-        """The subject's name and what it is shown."""
-        return f"{self.subject.name}, facts alone"
-
-    @property
-    def category(self) -> Category:
-        """That of the subject."""
-        return self.subject.category
-
-    @property
-    def knows_facts(self) -> bool:
-        """Always: whoever finds the facts for it knows what they look like."""
-        return True
+        name = f"{subject.about.name}, facts alone"
+        self.about = replace(subject.about, name=name, knows_facts=True)
 
     @property
     def fingerprint(self) -> str:
         """A hash of the subject's."""
         return short_hash(["facts only", self.subject.fingerprint])
-
-    @property
-    def prompt_hash(self) -> str:
-        """That of the subject."""
-        return self.subject.prompt_hash
-
-    @property
-    def arms(self) -> tuple[Arm, ...]:
-        """Those of the subject."""
-        return self.subject.arms
-
-    @property
-    def batch_size(self) -> int:
-        """That of the subject."""
-        return self.subject.batch_size
 
     def answer(
         self, samples: Sequence[Sample], arms: Sequence[Arm]

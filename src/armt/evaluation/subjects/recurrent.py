@@ -9,7 +9,7 @@ import numpy as np
 
 from armt.core.errors import ConfigError
 from armt.evaluation.answers import answer_after, answer_samples, evaluating
-from armt.evaluation.subject import Answer, Arm, Category
+from armt.evaluation.subject import About, Answer, Arm
 from armt.evaluation.subjects.apart import ask_apart_if_needed
 from armt.evaluation.subjects.hashing import short_hash
 from armt.evaluation.subjects.words import whole_words
@@ -26,9 +26,6 @@ class RecurrentSubject:
     The tokens of a context are read as they are, which needs a task that counts in the model's own
     tokens. With `reads_text` the context is encoded anew from its text, sample by sample.
     """
-
-    category: Category = "recurrent"
-    prompt_hash = ""
 
     def __init__(
         self,
@@ -58,10 +55,13 @@ class RecurrentSubject:
         for option, value in (("batch_size", batch_size), ("max_answer_len", max_answer_len)):
             if value < 1:
                 raise ConfigError(f"`{option}` must be at least 1. Got {value}.")
-        self.name = name
-        self.arms: tuple[Arm, ...] = ("on", "off")
-        self.batch_size = batch_size
-        self.knows_facts = knows_facts
+        self.about = About(
+            name=name,
+            category="recurrent",
+            knows_facts=knows_facts,
+            arms=("on", "off"),
+            batch_size=batch_size,
+        )
         self._model, self._encoder = model, encoder
         self._max_answer_len, self._reads_text = max_answer_len, reads_text
 
@@ -97,8 +97,9 @@ class RecurrentSubject:
         used = {str(sample.metadata.get("tokenizer", own)) for sample in samples}
         if used != {own} and not self._reads_text:
             raise ConfigError(
-                f"The contexts come in the tokens of another tokenizer than that of '{self.name}'. "
-                "Let the task count in the model's own tokens, or set `reads_text=True`."
+                "The contexts come in the tokens of another tokenizer than that of "
+                f"'{self.about.name}'. Let the task count in the model's own tokens, or set "
+                "`reads_text=True`."
             )
 
     def _ask(self, arms: Sequence[Arm], samples: Sequence[Sample]) -> dict[Arm, list[Answer]]:

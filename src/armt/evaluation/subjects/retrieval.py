@@ -12,7 +12,7 @@ from armt.core.config import Config, PlainTree
 from armt.core.errors import ConfigError
 from armt.evaluation.passages import CutContext, PassageCutter
 from armt.evaluation.retrievers import Retriever, best_passages
-from armt.evaluation.subject import Answer, Arm, Category, Subject
+from armt.evaluation.subject import About, Answer, Arm, Subject
 from armt.evaluation.subjects.hashing import short_hash
 from armt.tasks.contract import Sample, TextEncoder
 
@@ -101,42 +101,17 @@ class Search:
 class RetrievalSubject:
     """A reader that is shown the passages found in a context instead of the context."""
 
-    category: Category = "retrieval"
-
     def __init__(self, search: Search, reader: Subject, encoder: TextEncoder) -> None:
         """Takes the reader and the encoder it reads tokens with, if it reads tokens."""
         self.search, self.reader = search, reader
+        name = f"{reader.about.name} + {search.name}"
+        self.about = dataclasses.replace(reader.about, name=name, category="retrieval")
         self._encoder = encoder
-
-    @property
-    def name(self) -> str:
-        """The reader's name and how passages are found for it."""
-        return f"{self.reader.name} + {self.search.name}"
-
-    @property
-    def knows_facts(self) -> bool:
-        """Whether the reader was told what facts look like; the search was not."""
-        return self.reader.knows_facts
 
     @property
     def fingerprint(self) -> str:
         """A hash of search and reader."""
         return short_hash([self.reader.fingerprint, self.search.name, self.search.config.separator])
-
-    @property
-    def prompt_hash(self) -> str:
-        """The hash of the reader's prompt."""
-        return self.reader.prompt_hash
-
-    @property
-    def arms(self) -> tuple[Arm, ...]:
-        """The reader's arms."""
-        return self.reader.arms
-
-    @property
-    def batch_size(self) -> int:
-        """The reader's."""
-        return self.reader.batch_size
 
     def answer(
         self, samples: Sequence[Sample], arms: Sequence[Arm] = ("none",)
@@ -170,7 +145,7 @@ class RetrievalSubject:
 
     def _alike(self, samples: Sequence[Sample]) -> list[list[int]]:
         """Returns groups of samples that the reader can be given together."""
-        if self.reader.category not in _SIDE_BY_SIDE:
+        if self.reader.about.category not in _SIDE_BY_SIDE:
             return [list(range(len(samples)))]
         groups: dict[int, list[int]] = defaultdict(list)
         for number, sample in enumerate(samples):
@@ -182,20 +157,10 @@ class RetrievalSubject:
 class RetrievalOnly:
     """A search without a reader: no answers, but the recall of the supporting facts."""
 
-    category: Category = "retrieval"
-    knows_facts = False
-    prompt_hash = ""
-    arms: tuple[Arm, ...] = ("none",)
-    batch_size = 1
-
     def __init__(self, search: Search) -> None:
         """Takes the search."""
         self.search = search
-
-    @property
-    def name(self) -> str:
-        """How passages are found."""
-        return self.search.name
+        self.about = About(name=search.name, category="retrieval", knows_facts=False)
 
     @property
     def fingerprint(self) -> str:

@@ -5,7 +5,7 @@ from typing import final
 
 from armt.core.errors import DataError
 from armt.evaluation.judging import babi_name
-from armt.evaluation.subject import Answer, Arm, Category
+from armt.evaluation.subject import About, Answer, Arm
 from armt.evaluation.subjects.hashing import short_hash
 from armt.tasks.babi.oracle import answer_from, find_facts
 from armt.tasks.contract import Sample
@@ -23,15 +23,9 @@ class RulesSubject:
     It sees the text and the question alone.
     """
 
-    category: Category = "rules"
-    knows_facts = True
-    prompt_hash = ""
-    arms: tuple[Arm, ...] = ("none",)
-    batch_size = 1
-
     def __init__(self, *, name: str = "rule reader") -> None:
         """Takes the name it has in tables."""
-        self.name = name
+        self.about = About(name=name, category="rules", knows_facts=True)
 
     @property
     def fingerprint(self) -> str:
