@@ -22,6 +22,17 @@ class Subject:
         """Whether it remembers anything at all; only the memory `none` does not."""
         return self.name != "none"
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has anything to learn."""
+        return any(True for _ in self.model().memory.parameters())
+
+    @property
+    def carries_gradients(self) -> bool:
+        """Whether a loss reaches the segments before through the state."""
+        mechanisms = self.model().memory.mechanisms
+        return self.has_state and all(memory.is_differentiable for memory in mechanisms)
+
     def model(self, **options) -> Recurrent:
         """A tiny model that carries it, with random weights."""
         return recurrent(self.config, **options)

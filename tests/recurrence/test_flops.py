@@ -8,9 +8,11 @@ from armt import ARMTConfig, attach
 from armt.core.registry import MEMORIES as CARDS
 from armt.recurrence.flops import count_flops
 from tiny import backbone, random_ids
+from whole_past import WholePastConfig
 
 MEMORIES = {card.name: card.tiny for card in CARDS} | {
     "armt_published": ARMTConfig.published(num_memory_tokens=3, d_mem=4),
+    "whole_past": WholePastConfig(num_memory_tokens=3),
 }
 
 

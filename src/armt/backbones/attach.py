@@ -7,16 +7,17 @@ layer still is an instance of its class.
 
 import copy
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, final
 
 import torch
 from torch import nn
 
-from armt.core.contract import Memory, TokenEdges
+from armt.core.contract import LayerMemory, Memory, TokenEdges, TokenMemory
 from armt.core.errors import BackboneError
-from armt.core.shapes import Float, Tensor
+from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
 
 
@@ -32,6 +33,12 @@ class Visit(NamedTuple):
     is_writing: bool
     """Whether the pass ends the segment, so that the memory is written."""
 
+    start: int = 0
+    """Tokens of the segment that were passed before and whose keys are in a cache."""
+
+    ids: Int[Tensor, "B T"] | None = None
+    """The text of the pass, where it is at hand."""
+
     def surround(self, text: Float[Tensor, "B T D"], edges: TokenEdges) -> Float[Tensor, "B U D"]:
         """Returns the text between as many memory tokens of `edges` as this pass has."""
         parts = [text]
@@ -41,50 +48,109 @@ class Visit(NamedTuple):
             parts.append(edges.suffix.to(text))
         return torch.cat(parts, dim=1) if len(parts) > 1 else text
 
-    def text(self, hidden: Float[Tensor, "B U D"]) -> Float[Tensor, "B T D"]:
-        """Returns the positions of the text."""
-        return hidden[:, self.prefix_len : hidden.shape[1] - self.suffix_len]
+    def text(self, values: Tensor, dim: int = 1) -> Tensor:
+        """Returns the positions of the text, along dimension `dim`."""
+        num_tokens = self.prefix_len + self.suffix_len
+        return values.narrow(dim, self.prefix_len, values.shape[dim] - num_tokens)
 
-    def source(self, hidden: Float[Tensor, "B U D"]) -> Float[Tensor, "B N D"]:
+    def source(self, values: Tensor, dim: int = 1) -> Tensor:
         """Returns what a memory is written from: the tokens after the text, or the text itself."""
         if not self.suffix_len:
-            return self.text(hidden)
-        return hidden[:, hidden.shape[1] - self.suffix_len :]
+            return self.text(values, dim)
+        return values.narrow(dim, values.shape[dim] - self.suffix_len, self.suffix_len)
 
 
 Detour = Callable[[Tensor, tuple[Any, ...], dict[str, Any]], Tensor]
 """Takes a layer's place: its input and further arguments in, its output out."""
 
 
-class Port:
-    """Where one layer meets its memory; empty except during a pass."""
+class Port(ABC):
+    """Where one layer meets its memory; empty except during a pass.
+
+    A plain object, so that no module is registered twice.
+    """
 
     def __init__(self, memory: Memory[Any]) -> None:
-        """Holds the memory; a plain object, so that no module is registered twice."""
-        self.memory: Any = memory
+        """Holds the memory."""
+        self.memory = memory
         self.state: State | None = None
         self.visit = Visit(0, 0, False)
         self.detour: Detour | None = None
 
-    def read(self, hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        """Returns the layer's input with the memory's reading, or with its tokens put in place."""
-        if self.memory.door == "tokens":
-            edges = self.memory.tokens(self.state)
-            return self.visit.surround(self.visit.text(hidden), edges)
-        return self.memory.read(hidden, self.state)
+    @abstractmethod
+    def pass_through(
+        self,
+        layer: Callable[..., Any],
+        hidden: Float[Tensor, "B T D"],
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> Any:
+        """Runs the layer with its memory and returns what the layer does.
 
-    def write(self, hidden: Float[Tensor, "B T D"]) -> None:
-        """Replaces the bound state by the one after this segment."""
-        if self.visit.is_writing:
-            self.state = self.memory.write(self.visit.source(hidden), self.state)
+        The bound state is replaced by the one after this segment, if the pass ends it.
+        """
+
+    def bind(self, states: Sequence[State], index: int, visit: Visit) -> None:
+        """Binds the state at `index`, and what is known of the pass, to this port."""
+        self.state, self.visit = states[index], visit
+
+    def release(self) -> None:
+        """Lets go of whatever a pass has bound."""
+        self.state, self.visit = None, Visit(0, 0, False)
+
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """The modules that the layer's pass needs besides the layer."""
+        return (self.memory,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Port":
         """Copies the port with its memory, so that a copied model has its own."""
-        return Port(copy.deepcopy(self.memory, memo))
+        return cast("Any", type(self))(*copy.deepcopy(self.parts, memo))
 
 
-def open_ports(layers: Sequence[nn.Module], memories: Sequence[Memory[Any]]) -> None:
-    """Puts each memory around its layer.
+@final
+class ResidualPort(Port):
+    """A port before and after the layer, for memories of the residual stream."""
+
+    def pass_through(
+        self,
+        layer: Callable[..., Any],
+        hidden: Float[Tensor, "B T D"],
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> Any:
+        """Reads into the layer's input and writes from its output."""
+        memory = cast("LayerMemory[Any]", self.memory)
+        output = layer(memory.read(hidden, self.state), *args, **options)
+        if self.visit.is_writing:
+            above = output[0] if isinstance(output, tuple) else output
+            self.state = memory.write(self.visit.source(above), self.state)
+        return output
+
+
+@final
+class TokenPort(Port):
+    """A port around the layer for memory tokens of its own, which take their places before it."""
+
+    def pass_through(
+        self,
+        layer: Callable[..., Any],
+        hidden: Float[Tensor, "B T D"],
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> Any:
+        """Puts the tokens in place and writes from the layer's output."""
+        memory, visit = cast("TokenMemory[Any]", self.memory), self.visit
+        surrounded = visit.surround(visit.text(hidden), memory.tokens(self.state))
+        output = layer(surrounded, *args, **options)
+        if visit.is_writing:
+            above = output[0] if isinstance(output, tuple) else output
+            self.state = memory.write(visit.source(above), self.state)
+        return output
+
+
+def open_ports(layers: Sequence[nn.Module], ports: Sequence[Port]) -> None:
+    """Puts each port around its layer.
 
     Raises:
         BackboneError: a layer has a memory already.
@@ -93,8 +159,8 @@ def open_ports(layers: Sequence[nn.Module], memories: Sequence[Memory[Any]]) -> 
         raise BackboneError(
             "This model carries a memory already. Load the backbone anew before attaching another."
         )
-    for layer, memory in zip(layers, memories, strict=True):
-        layer.__dict__["_port"] = Port(memory)
+    for layer, port in zip(layers, ports, strict=True):
+        layer.__dict__["_port"] = port
         layer.__class__ = _with_port(type(layer))
 
 
@@ -112,13 +178,14 @@ def bound(
         raise BackboneError(
             "This model is in the middle of another pass. Use it from one thread at a time."
         )
-    for port, state in zip(ports, states, strict=True):
-        port.state, port.visit = state, visit
+    assert len(ports) == len(states), "one state for each layer"
     try:
+        for index, port in enumerate(ports):
+            port.bind(states, index, visit)
         yield ports
     finally:
         for port in ports:
-            port.state = None
+            port.release()
 
 
 @functools.cache
@@ -132,9 +199,7 @@ def _with_port(base: type[nn.Module]) -> type[nn.Module]:
         inner = super(cast("Any", ported), self).__call__
         if port.state is None:  # the plain model, outside a recurrence
             return inner(hidden_states, *args, **options)
-        output = inner(port.read(hidden_states), *args, **options)
-        port.write(output[0] if isinstance(output, tuple) else output)
-        return output
+        return port.pass_through(inner, hidden_states, args, options)
 
     ported = type(base.__name__, (base,), {"__call__": call, "__module__": base.__module__})
     return ported

@@ -15,6 +15,7 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from armt.backbones.attach import Port, Visit, bound
+from armt.backbones.attention import PLAIN_KINDS, plain_kind
 from armt.backbones.compiled import Compiler
 from armt.backbones.layer_calls import LayerCalls
 from armt.core.shapes import Float, Tensor
@@ -22,9 +23,6 @@ from armt.core.state import State
 
 _HARMLESS = frozenset({"layer_idx", "sliding_window", "is_sliding", "attention_type", "layer_type"})
 """Attributes in which layers may differ: what they decide comes with the mask of the call."""
-
-_MASKED_ATTENTION = frozenset({"eager", "sdpa"})
-"""Kinds of attention that look at nothing but the mask."""
 
 _CHECKPOINTING = "gradient_checkpointing"
 
@@ -44,7 +42,7 @@ class Cell(nn.Module):
         """Holds a layer that has a port."""
         super().__init__()
         self.layer = layer
-        self.memory = cast("Port", layer.__dict__["_port"]).memory
+        self.parts = nn.ModuleList(cast("Port", layer.__dict__["_port"]).parts)
 
     def forward(
         self, hidden: Float[Tensor, "B T D"], state: State, visit: Visit, call: Any
@@ -145,7 +143,7 @@ class Cells:
     def _call(self, key: tuple[Any, ...], run: Callable[..., Any], *arguments: Any) -> Any:
         if self.compiler is None:
             return run(*arguments)
-        memory = self.cells[0].memory
+        memory = self.cells[0].parts[0]
         constants = tuple(leaf for leaf in self.calls.shared if not isinstance(leaf, Tensor))
         mode = (self.visit, memory.training, _autocast_dtype(arguments[1].device.type))
         return self.compiler.run((*key, *mode, str(constants)), run, *arguments)
@@ -258,7 +256,7 @@ def find_difference(layers: Sequence[nn.Module], attention: str) -> str | None:
         looks = [_look(table.get(name)) for table in tables]
         if any(look != looks[0] for look in looks):
             return f"its layers differ in shape, dtype, device or training of '{name}'"
-    harmless = _HARMLESS if attention in _MASKED_ATTENTION else frozenset({"layer_idx"})
+    harmless = _HARMLESS if plain_kind(attention) in PLAIN_KINDS else frozenset({"layer_idx"})
     for modules in zip(*(cell.modules() for cell in cells), strict=True):
         for name, value in _settings(modules[0]).items():
             others = [_settings(module).get(name) for module in modules]

@@ -65,9 +65,15 @@ class Entry(NamedTuple):
 
 
 def enter(
-    layers: Sequence[nn.Module], decoder: Callable[..., Any], embedded: Float[Tensor, "B T D"]
+    layers: Sequence[nn.Module],
+    decoder: Callable[..., Any],
+    embedded: Float[Tensor, "B T D"],
+    **options: Any,
 ) -> Entry:
-    """Returns what the first layer would see of `embedded`, and how each layer would be called."""
+    """Returns what the first layer would see of `embedded`, and how each layer would be called.
+
+    `options` are further arguments for the decoder.
+    """
     calls: list[LayerCall] = []
     seen: list[Tensor] = []
 
@@ -77,7 +83,7 @@ def enter(
         return hidden
 
     with detoured(layers, note):
-        _ = decoder(inputs_embeds=embedded, use_cache=False)
+        _ = decoder(inputs_embeds=embedded, use_cache=False, **options)
     return Entry(seen[0], tuple(calls))
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from torch import nn
 
-from armt.core.shapes import Bool, Float, Tensor
+from armt.core.shapes import Bool, Float, Int, Tensor
 from armt.core.state import State
 
 StateT = TypeVar("StateT", bound=State)
@@ -30,7 +30,10 @@ class Memory(nn.Module, ABC, Generic[StateT]):
     """By which door the memory enters."""
 
     is_bounded: ClassVar[bool] = True
-    """Whether the size of the state is the same after any number of segments."""
+    """Whether the size of the state is the same after any number of segments.
+
+    The cells of a wave stand at different segments: they run together only if it is.
+    """
 
     is_layer_local: ClassVar[bool] = True
     """Whether each layer has a memory of its own, whose state depends on that layer alone.
@@ -38,8 +41,11 @@ class Memory(nn.Module, ABC, Generic[StateT]):
     If so, the cells of a wave may run together. If not, one memory serves the whole model.
     """
 
-    is_neutral_when_fresh: ClassVar[bool] = True
+    is_neutral_when_fresh: bool = True
     """Whether a memory that was never trained leaves the backbone exactly as it is."""
+
+    is_differentiable: bool = True
+    """Whether a loss reaches, through the state, the segments that were written into it."""
 
     is_causal: bool = True
     """Whether no position learns of a later one.
@@ -140,37 +146,83 @@ class TokenMemory(Memory[StateT], ABC):
         return state
 
 
+class Lookup(NamedTuple):
+    """What the attention of a layer is about to do in one pass; keys and queries un-rotated."""
+
+    queries: Float[Tensor, "B H T C"]
+    """The queries of this pass."""
+
+    keys: Float[Tensor, "B G S C"]
+    """The keys of the segment so far; more than there are queries when a cache holds the rest."""
+
+    is_visible: Bool[Tensor, "B T S"]
+    """Which of the segment's keys each query sees."""
+
+    num_memory_tokens: int
+    """How many of the queries, at the end, are memory tokens."""
+
+    ids: Int[Tensor, "B T"] | None
+    """The text of this pass; none in a wave, and where only memory tokens pass."""
+
+
 class KeyValues(NamedTuple):
     """Keys and values that a layer's attention sees besides those of the segment."""
 
     keys: Float[Tensor, "B G P C"]
-    """Per key-value head `G`; rotated as the layer rotates its own."""
+    """Per key-value head `G`; un-rotated."""
 
     values: Float[Tensor, "B G P C"]
 
-    is_visible: Bool[Tensor, "B T P"]
-    """Which of them a query position may see."""
+    is_visible: Bool[Tensor, "B #G T P"]
+    """Which of them a query position may see; one answer for all heads, or one for each."""
+
+    positions: Int[Tensor, " P"] | None = None
+    """Where they stand, counted from the segment's first token (the memory before it at -1, -2 and
+    so on), if the layer rotates its keys; none for no rotation, as if all stood at position 0."""
+
+
+class Written(NamedTuple):
+    """What a layer's attention made of the positions that are written; keys and queries un-rotated.
+
+    These are the memory tokens if the memory asks for any and the text otherwise; never padding.
+    """
+
+    queries: Float[Tensor, "B H T C"]
+    keys: Float[Tensor, "B G T C"]
+    values: Float[Tensor, "B G T C"]
+
+    ids: Int[Tensor, "B L"] | None
+    """The text of the segment; none in a wave, and where only memory tokens pass."""
 
 
 class KeyValueMemory(Memory[StateT], ABC):
-    """A memory inside a layer's attention."""
+    """A memory inside a layer's attention.
+
+    The attention runs over its keys and values and those of the segment, under one softmax. What it
+    is shown and what it gives back is never rotated: keys from different positions can be compared,
+    averaged and kept, whatever the family's rotary embedding. Families without one (GPT-2, OPT)
+    have the position inside the key already.
+    """
 
     door = "key_value"
 
-    @abstractmethod
-    def extend(
-        self,
-        queries: Float[Tensor, "B H T C"],
-        keys: Float[Tensor, "B G T C"],
-        state: StateT,
-    ) -> KeyValues:
-        """Returns the keys and values to put before those of the segment."""
+    num_positions_before: int = 0
+    """How far before the segment its keys may stand (`KeyValues.positions`)."""
+
+    source: int | None = None
+    """Number of the layer whose state it reads, as it was before the segment; none for its own.
+
+    A memory that reads another layer's state is not layer-local.
+    """
 
     @abstractmethod
-    def write(
-        self,
-        keys: Float[Tensor, "B G T C"],
-        values: Float[Tensor, "B G T C"],
-        state: StateT,
-    ) -> StateT:
-        """Returns the state after a whole segment, from its keys and values; never from padding."""
+    def extend(self, lookup: Lookup, state: StateT) -> KeyValues | None:
+        """Returns the keys and values that the queries may see, or none if there are none.
+
+        What a query sees may depend on that query, on the keys that it sees itself, and on the
+        state; never on later positions. The same text fed in parts must find the same.
+        """
+
+    @abstractmethod
+    def write(self, written: Written, state: StateT) -> StateT:
+        """Returns the state after a whole segment."""

@@ -5,7 +5,7 @@ from typing import Any, Literal, cast
 
 from transformers import PreTrainedModel
 
-from armt.backbones.attach import open_ports
+from armt.backbones.attach import ResidualPort, TokenPort, open_ports
 from armt.backbones.huggingface import (
     TESTED_FAMILIES,
     Anatomy,
@@ -13,7 +13,9 @@ from armt.backbones.huggingface import (
     check_causal_and_cached,
     examine,
 )
+from armt.backbones.key_value_ports import open_key_value_ports
 from armt.core.config import MemoryConfig
+from armt.core.contract import KeyValueMemory
 from armt.core.errors import BackboneError, ConfigError
 from armt.recurrence.choose_schedule import choose_waves
 from armt.recurrence.config import RecurrenceConfig
@@ -67,14 +69,30 @@ def _assembled(
     model: PreTrainedModel, anatomy: Anatomy, stack: MemoryStack, recurrence: RecurrenceConfig
 ) -> Recurrent:
     """Returns the model with its memory, which is in the same mode."""
-    if stack.is_layer_local:
-        open_ports(anatomy.layers, stack.mechanisms)
+    _open_ports(model, anatomy, stack, recurrence.segment_len)
     model.__class__ = _recurrent_class(type(model))
     recurrent = cast("Recurrent", model)
     recurrent.memory = stack.train(model.training)
     recurrent.recurrence = recurrence
     recurrent.anatomy = anatomy
     return recurrent
+
+
+def _open_ports(
+    model: PreTrainedModel, anatomy: Anatomy, stack: MemoryStack, segment_len: int
+) -> None:
+    """Puts the memories of the layers where their door leads."""
+    mechanisms = stack.mechanisms
+    if not stack.is_layer_local:
+        return
+    if mechanisms[0].door == "key_value":
+        memories = cast("list[KeyValueMemory[Any]]", mechanisms)
+        num_positions = segment_len + stack.num_tokens
+        rotations = open_key_value_ports(model, anatomy, memories, num_positions)
+        _ = stack.rotations.extend(rotations)
+        return
+    port = ResidualPort if mechanisms[0].door == "residual" else TokenPort
+    open_ports(anatomy.layers, [port(memory) for memory in mechanisms])
 
 
 def _checked_anatomy(model: PreTrainedModel) -> Anatomy:

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from armt.core.contract import Memory
+from armt.core.contract import Lookup, Memory, Written
+from armt.core.layer_shape import LayerShape
 from armt.core.shapes import Tensor
 from armt.recurrence.model import Recurrent
 
@@ -37,12 +38,20 @@ def count_flops(model: Recurrent) -> SegmentFlops:
     `torch.utils.flop_counter`, with which the tests compare. The memory is empty, which matters
     for one that grows.
     """
-    mechanisms = model.memory.mechanisms
-    memory, pass_lens = _watch(mechanisms[0], model)
-    extra = [_backbone_flops(model, num_positions) for num_positions in pass_lens]
     num_positions = model.recurrence.segment_len + model.memory.num_tokens
     matrices, attention = _backbone_flops(model, num_positions)
-    return SegmentFlops(matrices, attention, len(mechanisms) * memory + sum(map(sum, extra)))
+    return SegmentFlops(matrices, attention, _memory_flops(model))
+
+
+def _memory_flops(model: Recurrent) -> int:
+    """Counts what the memories do with one segment, and what the backbone does for them."""
+    mechanisms = model.memory.mechanisms
+    if mechanisms[0].door == "key_value":
+        pairs = zip(mechanisms, model.anatomy.shapes, strict=True)
+        return sum(_watch_attention(memory, shape, model) for memory, shape in pairs)
+    memory, pass_lens = _watch(mechanisms[0], model)
+    extra = [_backbone_flops(model, num_positions) for num_positions in pass_lens]
+    return len(mechanisms) * memory + sum(map(sum, extra))
 
 
 def _backbone_flops(model: Recurrent, num_positions: int) -> tuple[int, int]:
@@ -75,6 +84,25 @@ def _watch(memory: Memory[Any], model: Recurrent) -> tuple[int, list[int]]:
             _ = door.read(hidden, state)
         _ = door.write(visit.source(hidden), state)
     return counter.get_total_flops(), pass_lens
+
+
+@torch.no_grad()
+def _watch_attention(memory: Any, shape: LayerShape, model: Recurrent) -> int:
+    """Counts what a memory does inside one attention, and what the attention does for it."""
+    visit, text_len = model.memory.visit(), model.recurrence.segment_len
+    num_positions = text_len + model.memory.num_tokens
+    like = next(model.parameters())
+    queries = like.new_zeros(1, shape.num_heads, num_positions, shape.head_dim)
+    keys = like.new_zeros(1, shape.num_kv_heads, num_positions, shape.head_dim)
+    is_visible = torch.ones(1, num_positions, num_positions, dtype=torch.bool, device=like.device)
+    ids = torch.zeros(1, text_len, dtype=torch.long, device=like.device)
+    source, state = [visit.source(part, dim=2) for part in (queries, keys)], memory.init_state(1)
+    with FlopCounterMode(display=False) as counter:
+        found = memory.extend(Lookup(queries, keys, is_visible, visit.suffix_len, ids), state)
+        _ = memory.write(Written(source[0], source[1], source[1], ids), state)
+    num_found = 0 if found is None else found.keys.shape[2]
+    width = shape.num_heads * shape.head_dim
+    return counter.get_total_flops() + 4 * num_found * num_positions * width
 
 
 def _num_weights(layer: nn.Module) -> int:

@@ -11,11 +11,8 @@ from armt.backbones.attach import Visit
 from armt.backbones.huggingface import Anatomy, embedding_std
 from armt.core.config import MemoryConfig
 from armt.core.contract import Encode, Memory, TokenEdges, TokenMemory
-from armt.core.errors import BackboneError
 from armt.core.shapes import Float, Tensor
 from armt.core.state import State
-
-_OPEN_DOORS = ("residual", "tokens")
 
 
 class MemoryStack(nn.Module):
@@ -27,20 +24,12 @@ class MemoryStack(nn.Module):
         A layer-local memory is built once for each layer, any other once for the whole model.
         Memory tokens that the layers share start as random vectors as long as the backbone's own
         token embeddings.
-
-        Raises:
-            BackboneError: the memory enters by a door that is not open.
         """
         super().__init__()
         self.config = config
         scale = embedding_std(anatomy)
         shapes = [replace(shape, embedding_std=scale) for shape in anatomy.shapes]
         first = config.build(shapes[0])
-        if first.door not in _OPEN_DOORS:
-            raise BackboneError(
-                f"{type(first).__name__} enters by the door '{first.door}', which this version of "
-                f"the recurrence does not open. Choose a memory of: {', '.join(_OPEN_DOORS)}."
-            )
         hosts, built = (anatomy.embedding,), [first]
         if first.is_layer_local:
             hosts, built = anatomy.layers, [first, *(config.build(each) for each in shapes[1:])]
@@ -48,8 +37,9 @@ class MemoryStack(nn.Module):
             memory.to((like := next(host.parameters())).device, like.dtype)
             for memory, host in zip(built, hosts, strict=True)
         )
+        self.rotations = nn.ModuleList()
         self.tokens: nn.Parameter | None = None
-        if first.door == "residual" and first.num_memory_tokens:
+        if first.door != "tokens" and first.num_memory_tokens:
             like = next(anatomy.embedding.parameters())
             values = torch.randn(first.num_memory_tokens, anatomy.d_model, device=like.device)
             self.tokens = nn.Parameter((values * scale).to(like.dtype))

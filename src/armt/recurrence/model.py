@@ -179,6 +179,11 @@ class Recurrent(PreTrainedModel):
             ArmtError: the call asks for a cache or for assisted decoding, which no memory can do,
                 or the memory is not causal.
         """
+        if not all(memory.is_causal for memory in self.memory.mechanisms):
+            raise ArmtError(
+                "This form of the memory looks at a segment before it is read, so that no text can "
+                "be generated through it. Take the causal form."
+            )
         prompt = inputs if inputs is not None else options.get("input_ids")
         if prompt is None or prompt.shape[1] == 0:
             raise DataError("Generation needs a prompt of at least one token. Got none.")

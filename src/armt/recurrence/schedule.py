@@ -83,9 +83,11 @@ class SequentialSchedule:
         """
         text = self.embed(ids)
         is_start = cache is None or cache.get_seq_length() == 0
-        if is_start and not self.memory.is_causal:
+        if is_start and not (self.memory.is_causal or self.memory.is_layer_local):
             states = self.memory.query(text, states, self._encode)
-        part = _Part(text, states, self.memory.visit(is_start=is_start, is_end=is_whole))
+        visit = self.memory.visit(is_start=is_start, is_end=is_whole)
+        start = 0 if cache is None else cache.get_seq_length()
+        part = _Part(text, states, visit._replace(start=start, ids=ids))
         return self._pass(part, text, logits_at, cache)
 
     def end_segment(
@@ -95,6 +97,7 @@ class SequentialSchedule:
         text = self.embed(ids)
         visit = self.memory.visit(is_start=False)
         assert visit.suffix_len, "only tokens after the text can end it when it was run"
+        visit = visit._replace(start=cache.get_seq_length())
         return self._pass(_Part(text, states, visit), text[:, :0], None, cache).states
 
     def whole_segment(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B U D"]:
@@ -136,8 +139,9 @@ class SequentialSchedule:
         """Runs one segment through compiled cells, between the decoder's own ends.
 
         A part of a segment is filled up behind its end, which a causal layer does not see, so that
-        few lengths have to be compiled.
+        few lengths have to be compiled. No memory that looks at the ids runs compiled.
         """
+        visit = visit._replace(ids=None)
         if not visit.is_writing:
             room = max(0, visit.prefix_len + self.segment_len - hidden.shape[1])
             hidden = functional.pad(hidden, (0, 0, 0, min(room, -hidden.shape[1] % _COMPILED_LEN)))
