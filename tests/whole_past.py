@@ -16,6 +16,7 @@ class WholePastConfig(MemoryConfig):
     num_slots: int = 32
     num_memory_tokens: int = 0
     has_positions: bool = True
+    source: int | None = None
 
     def build(self, shape: LayerShape) -> "WholePast":
         return WholePast(self, shape)
@@ -34,7 +35,7 @@ class WholePast(KeyValueMemory[WholePastState]):
     def __init__(self, config: WholePastConfig, shape: LayerShape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
-        self.num_memory_tokens = config.num_memory_tokens
+        self.num_memory_tokens, self.source = config.num_memory_tokens, config.source
         self.num_positions_before = config.num_slots if config.has_positions else 0
         self.register_buffer("like", torch.zeros(()), persistent=False)
 

@@ -203,6 +203,19 @@ def test_checkpointing_writes_once_and_changes_no_gradient(family, schedule):
     assert_same_gradients(models[1], models[0])
 
 
+@torch.no_grad()
+def test_a_layer_may_read_what_another_had_before_the_segment():
+    model = recurrent(replace(ALL, source=0))
+    ids, states = random_ids(1, 7), [model.read(random_ids(1, 8, seed=seed)) for seed in (5, 6)]
+    expected, other = (model(ids, state=state) for state in states)
+    layers = (states[0].layers[0], states[1].layers[1])
+    found = model(ids, state=states[0].with_layers(layers))
+    assert torch.equal(found.logits, expected.logits)
+    assert (other.logits - expected.logits).abs().max() > 1e-3
+    assert torch.equal(found.state.layers[1].keys[:, :, -12:-4], layers[1].keys[:, :, -8:])
+    assert "another layer" in wave_obstacle(model)
+
+
 def test_a_copy_has_its_own_memory_and_rotation():
     model, ids = recurrent(TOKENS), random_ids(1, NUM_TOKENS)
     twin = copy.deepcopy(model)

@@ -212,7 +212,7 @@ class KeyValueMemory(Memory[StateT], ABC):
     source: int | None = None
     """Number of the layer whose state it reads, as it was before the segment; none for its own.
 
-    A memory that reads another layer's state is not layer-local.
+    If it reads another layer's, the cells of a wave do not run together.
     """
 
     @abstractmethod

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 
 from armt.core.shapes import Bool, Float, Int, Tensor
+from armt.ops.hashing import NUM_VALUES, hashed
 
-_MASK = 0xFFFFFFFF
 _STEP = 0x9E3779B9
 
 
@@ -23,19 +23,19 @@ class Choice(NamedTuple):
 
 def first_chance(seed: int, stream: int) -> int:
     """Returns where a stream of random numbers starts; streams of one seed differ."""
-    mixed = _mix(torch.tensor([(seed * _STEP + stream) & _MASK]))
-    return int(_mix(mixed + stream + 1))
+    mixed = hashed(torch.tensor([(seed * _STEP + stream) % NUM_VALUES]))
+    return int(hashed(mixed + stream + 1))
 
 
 def next_chance(chance: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
     """Returns the next number of each row's stream."""
-    return _mix((chance + _STEP) & _MASK)
+    return hashed(chance + _STEP)
 
 
 def random_shares(chance: Int[Tensor, " B"], number: int) -> Float[Tensor, "B N"]:
     """Returns as many random numbers in [0, 1) for each row, drawn from its stream's number."""
-    places = _mix(torch.arange(1, number + 1, device=chance.device) * _STEP & _MASK)
-    return _mix(chance.unsqueeze(-1) ^ places).double() / (_MASK + 1)
+    places = hashed(torch.arange(1, number + 1, device=chance.device) * _STEP)
+    return hashed(chance.unsqueeze(-1) ^ places).double() / NUM_VALUES
 
 
 def choose_dropped(
@@ -56,10 +56,3 @@ def take(values: Float[Tensor, "B G N C"], places: Int[Tensor, "B R"]) -> Float[
     """Returns the vectors at the places of each row, the same for all heads."""
     index = places[:, None, :, None].expand(-1, values.shape[1], -1, values.shape[3])
     return values.gather(2, index)
-
-
-def _mix(x: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """Returns 32 bits that look random: the hash "lowbias32" of Wellons, on 64-bit integers."""
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
-    return x ^ (x >> 16)
