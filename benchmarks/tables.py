@@ -50,7 +50,7 @@ READING_RUN = "h200-2026-11-25-qa1-seed-0"
 """The run whose readings were timed; what a model has learned does not change its work."""
 
 STATISTICS_RUN = "cpu-2026-11-23-babi-statistics"
-GENERATE_RUN = "cpu-2026-11-23-babilong-generate"
+GENERATE_RUN = "cpu-2026-11-25-babilong-generate"
 
 RETRIEVAL_RUNS = {
     "h200-2026-11-25-retrieval": "the recipes now",
