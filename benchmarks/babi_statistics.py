@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from records import RecordBook, current_commit
+from records import open_book
 
+from armt.benchmarking.records import RecordBook
 from armt.core.errors import DataError
 from armt.tasks.babi.archive import official_stories
 from armt.tasks.babi.catalogue import BABI_TASKS, BabiTask
@@ -62,7 +63,7 @@ def main() -> None:
     """Checks every task."""
     options = _options()
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    book = RecordBook(options.results, options.seed, options.commit or current_commit())
+    book = open_book(options.results, options.seed, options.commit)
     failed: list[str] = []
     for name in options.tasks.split(",") if options.tasks else BABI_TASKS:
         task = BABI_TASKS[name]

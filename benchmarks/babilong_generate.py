@@ -9,14 +9,15 @@ system sees it, pages of the store that were read included.
 """
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from records import RecordBook, current_commit
+from records import open_book
 
+from armt.benchmarking.clock import resident_nbytes
+from armt.benchmarking.records import RecordBook
 from armt.cli.babilong_samples import load_encoder
 from armt.tasks.babi.catalogue import BABI_TASKS
 from armt.tasks.babilong import (
@@ -41,7 +42,7 @@ def main() -> None:
     """Measures and records."""
     options = _options()
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    book = RecordBook(options.results, options.seed, options.commit or current_commit())
+    book = open_book(options.results, options.seed, options.commit)
     encoder = load_encoder(str(options.tokenizer))
     books = folder_books(options.background)
     store = cached_store(books, encoder, options.cache, splitter="punkt")
@@ -54,7 +55,7 @@ def main() -> None:
 
 def _measure_sample(book: RecordBook, task: BabilongTask, length: str) -> None:
     """Makes one sample in full: as tokens, and (up to 50M) as text and as a digest."""
-    before = _resident_nbytes()
+    before = resident_nbytes()
     peak = before
 
     def count() -> int:
@@ -63,7 +64,7 @@ def _measure_sample(book: RecordBook, task: BabilongTask, length: str) -> None:
         for number, piece in enumerate(task.sample(length, 0).context()):
             total += len(piece)
             if number % _PIECES_PER_LOOK == 0:
-                peak = max(peak, _resident_nbytes())
+                peak = max(peak, resident_nbytes())
         return total
 
     num_tokens, seconds = _timed(count)
@@ -101,12 +102,6 @@ def _timed(work: Callable[[], object]) -> tuple[int, float]:
     found = work()
     seconds = time.perf_counter() - start
     return found if isinstance(found, int) else 0, seconds
-
-
-def _resident_nbytes() -> int:
-    """Returns the resident memory of this process (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _options() -> argparse.Namespace:

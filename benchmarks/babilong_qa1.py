@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from records import RecordBook, current_commit
+from records import open_book
 from safetensors.torch import save_file
 
 from armt.evaluation.answers import answer_samples
@@ -56,7 +56,7 @@ def main() -> None:
         path, _, value = change.partition("=")
         config = config.replaced(path, value)
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    book = RecordBook(options.results, options.seed, options.commit or current_commit())
+    book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder, [_Lines(), TrainingLog(options.log)])
     model = prepared.trainer.train()
     progress = prepared.trainer.progress

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from records import RecordBook, current_commit
+from records import open_book
 
 from armt.serving.boxed_model import BoxedModel, load_boxed
 from armt.serving.folders import boxed_folder
@@ -31,7 +31,7 @@ def main() -> None:
     boxed = load_boxed(boxed_folder())
     books = (book for book in folder_books(options.books) if is_test_book(book.name))
     store = build_store(books, boxed.encoder)
-    book = RecordBook(options.results, options.seed, options.commit or current_commit())
+    book = open_book(options.results, options.seed, options.commit)
     rng = np.random.default_rng(options.seed)
     for kind, pieces in _pieces(boxed, store).items():
         num_written = 0

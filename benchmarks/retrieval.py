@@ -6,7 +6,7 @@ python benchmarks/retrieval.py --recipe armt_retrieval_rewrite --pairs 50 500 --
 import argparse
 from pathlib import Path
 
-from records import RecordBook, current_commit
+from records import open_book
 
 from armt.evaluation.retrieval import retrieval_scores
 from armt.recipes.registry import RECIPES
@@ -23,7 +23,7 @@ def main() -> None:
         path, _, value = change.partition("=")
         config = config.replaced(path, value)
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    book = RecordBook(options.results, options.seed, options.commit or current_commit())
+    book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder, [TrainingLog(options.log)])
     model = prepared.trainer.train()
     seconds = prepared.trainer.progress.seconds

@@ -9,7 +9,9 @@ import pytest
 
 from house.sources import ROOT, SRC, imports_in, short_name, source_files, tree_of
 
-ABOVE_MEMORIES = ("recurrence", "evaluation", "serving", "training", "recipes", "cli", "web")
+ABOVE_MEMORIES = (
+    "recurrence", "evaluation", "serving", "training", "benchmarking", "recipes", "cli", "web",
+)  # fmt: skip
 # Import name -> the folders of src/armt that may import it.
 DOORS = {
     "transformers": ("backbones", *ABOVE_MEMORIES),
@@ -17,7 +19,7 @@ DOORS = {
     "fastapi": ("serving", "web"),
     "uvicorn": ("serving", "web"),
     "typer": ("cli",),
-    "matplotlib": ("evaluation", "training", "cli"),
+    "matplotlib": ("evaluation", "training", "benchmarking", "cli"),
     "peft": ("training", "recipes", "backbones"),
     "datasets": ("tasks", "training", "recipes"),
 }

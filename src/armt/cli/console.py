@@ -1,12 +1,10 @@
 """What the commands show: notices, numbers with units, the progress of a reading."""
 
-import os
-import resource
-import sys
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
+
+from armt.benchmarking.clock import resident_nbytes
 
 if TYPE_CHECKING:  # importing rich draws random numbers, which an import should not
     from rich.console import Console
@@ -34,16 +32,6 @@ def silence_transformers() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-
-
-def resident_nbytes() -> int:
-    """Returns the memory that the process holds now; where that cannot be known, its peak."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def spell_nbytes(nbytes: float) -> str:

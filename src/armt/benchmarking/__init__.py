@@ -1,0 +1,1 @@
+"""Measures speed and memory, and accounts for them: records, tables, pictures."""
