@@ -16,6 +16,7 @@ COMMANDS = {
     "babilong report": ["places", "--out", "--title"],
     "babilong score": ["results_folder", "--out"],
     "babilong store": ["--out", "--background", "--set"],
+    "bench": ["--out", "what", "--shapes", "--budget", "--set"],
     "demo": ["--out"],
     "doctor": [],
     "evaluate": [

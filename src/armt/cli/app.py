@@ -7,6 +7,7 @@ from typer.core import TyperGroup
 
 from armt.cli.ask import ask
 from armt.cli.babilong import babilong
+from armt.cli.bench import bench
 from armt.cli.demo import demo
 from armt.cli.doctor import doctor
 from armt.cli.evaluate import evaluate
@@ -49,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (demo, train, evaluate, read, ask, doctor):
+for _command in (demo, train, evaluate, read, ask, bench, doctor):
     _ = app.command()(_command)
 _ = app.command("list")(list_all)
 app.add_typer(babilong, name="babilong")

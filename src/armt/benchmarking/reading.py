@@ -1,0 +1,99 @@
+"""How fast texts are read in the long run, by every schedule."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from armt.benchmarking.bench import Bench, Case, flops_of
+from armt.benchmarking.clock import MemoryMeter
+from armt.benchmarking.config import Schedule
+from armt.core.shapes import Int, Tensor
+from armt.core.state import State
+from armt.recurrence.choose_schedule import choose_waves
+from armt.recurrence.model import Recurrent
+
+Reader = Callable[[Int[Tensor, "B T"]], object]
+"""Reads tokens that lie in the host's memory."""
+
+EAGER = "sequential eager"
+"""The name in the records of the plain loop."""
+
+AUTO = "auto"
+"""The name in the records of the schedule that the library chooses by itself."""
+
+_WARM_UP_SEGMENTS = 64
+
+
+def set_schedule(model: Recurrent, schedule: str) -> None:
+    """Makes a model run by a schedule; the plain loop is none of its own."""
+    own: Any = "sequential" if schedule == EAGER else schedule
+    model.recurrence = replace(model.recurrence, schedule=own)
+
+
+def reader(model: Recurrent, schedule: Schedule) -> Reader:
+    """Returns what reads by a schedule."""
+    if schedule == EAGER:
+        return partial(read_eagerly, model)
+
+    def read(ids: Int[Tensor, "B T"]) -> object:
+        set_schedule(model, schedule)
+        return model.read(ids)
+
+    return read
+
+
+@torch.no_grad()
+def read_eagerly(model: Recurrent, ids: Int[Tensor, "B T"]) -> tuple[State, ...]:
+    """Reads whole segments in the plainest way: one by one, operation by operation."""
+    parts, states = model.schedule(), model.memory.init_states(len(ids))
+    for segment in ids.split(model.recurrence.segment_len, dim=1):
+        states = parts.run(segment.to(model.device), states, is_whole=True).states
+    return states
+
+
+def measure_read(bench: Bench, case: Case) -> None:
+    """Measures reading long after its beginning, all schedules in turns."""
+    config, model = bench.config, bench.model(case)
+    meter = MemoryMeter(bench.device)
+    readers = {name: reader(model, name) for name in config.schedules}
+    unit = case.segment_len * case.batch_size
+    short = bench.ids(case, warm_up_len(bench, case))
+    warm = {name: partial(read, short) for name, read in readers.items()}
+    seconds = bench.warm_up(warm, meter, lambda name: case.params | {"schedule": name})
+    sizes = {
+        name: max(1, int(min(config.num_tokens, short.numel() * config.sample_s / taken) // unit))
+        for name, taken in seconds.items()
+    }
+    ids = bench.ids(case, max(sizes.values(), default=0) * case.segment_len)
+    works = {
+        name: partial(readers[name], ids[:, : size * case.segment_len])
+        for name, size in sizes.items()
+    }
+    found = bench.alternate(works)
+    chosen = auto_choice(model)
+    for name, samples in found.items():
+        params = case.params | {"schedule": name, "is_auto": name == chosen}
+        num_tokens = sizes[name] * unit
+        bench.add_speed("read", samples, num_tokens, flops_of(model, num_tokens), params)
+        bench.add_peak("read", meter, name, params | {"tokens": short.numel()})
+    nbytes = model.init_state(case.batch_size).nbytes
+    _ = bench.book.add("memory.state_bytes", nbytes, "bytes", **case.params)
+
+
+@torch.no_grad()
+def auto_choice(model: Recurrent) -> str:
+    """Returns the schedule that the library would take for reading."""
+    before = model.recurrence
+    set_schedule(model, AUTO)
+    chosen = "sequential" if choose_waves(model) is None else "waves"
+    model.recurrence = before
+    return chosen
+
+
+def warm_up_len(bench: Bench, case: Case) -> int:
+    """Returns the tokens of a row that are read before anything is measured."""
+    wanted = min(_WARM_UP_SEGMENTS, bench.config.num_tokens // case.segment_len)
+    return case.segment_len * max(wanted, 1)
