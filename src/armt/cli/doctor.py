@@ -94,7 +94,7 @@ def _boxed() -> str:
     from armt.serving.folders import boxed_folder
 
     boxed = load_boxed(boxed_folder())
-    state = boxed.model.read(boxed.encode_text("Mary went to the garden."))
+    state = boxed.read(boxed.encode_text("Mary went to the garden."))
     answer = answer_question(boxed, state, "Where is Mary?")
     if answer != "garden":
         raise ArmtError(

@@ -70,7 +70,7 @@ def read_pieces(
     num_before = int(state.num_tokens[0])
     with ReadingProgress(console, num_tokens=num_tokens) as progress:
         ids = (found for piece in reader.pieces() if (found := boxed.encode_text(piece)))
-        state = boxed.model.read(
+        state = boxed.read(
             ids,
             state,
             on_progress=lambda now: progress.show(now.num_tokens, now.nbytes),

@@ -2,18 +2,22 @@
 
 import json
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer
+from torch import nn
 
 from armt.core.config import Config
 from armt.core.errors import ArmtError, BackboneError, ConfigError, DataError
 from armt.core.files import write_text
 from armt.recurrence.auto import load_recurrent
 from armt.recurrence.model import Recurrent
+from armt.recurrence.reading import ReadingProgress
+from armt.recurrence.state import RecurrentState
 from armt.tasks.encoder import TokenizerEncoder
 
 FORM_NAME = "reading.json"
@@ -48,6 +52,20 @@ class BoxedModel:
     model: Recurrent
     encoder: TokenizerEncoder
     form: ReadingForm
+
+    use_half_products: bool = False
+    """Whether `read` multiplies matrices in bfloat16 on a CPU; weights and states are as ever."""
+
+    def read(
+        self,
+        source: Iterable[Any],
+        state: RecurrentState | None = None,
+        *,
+        on_progress: Callable[[ReadingProgress], None] | None = None,
+    ) -> RecurrentState:
+        """Reads token ids as `Recurrent.read` does, with the products that this processor likes."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.use_half_products):
+            return self.model.read(source, state, on_progress=on_progress)
 
     def encode_text(self, text: str) -> list[int]:
         """Returns the tokens of a piece of text in the form that the model knows."""
@@ -84,8 +102,9 @@ def save_boxed(folder: str | os.PathLike[str], boxed: BoxedModel) -> None:
 def load_boxed(folder: str | os.PathLike[str]) -> BoxedModel:
     """Returns the model in `folder`, ready to read; it runs on the CPU until it is moved.
 
-    Weights are computed with in single precision, whatever they are kept in: processors without
-    half-precision units are far slower in it.
+    Weights are held in single precision, whatever they are kept in: processors without
+    half-precision units are far slower in it. On one that has such units (AMX), `BoxedModel.read`
+    multiplies matrices in bfloat16 if this precision holds every weight exactly.
     Nothing is downloaded and no code of the folder is run. A folder without a form is read as plain
     text.
 
@@ -114,7 +133,21 @@ def load_boxed(folder: str | os.PathLike[str]) -> BoxedModel:
             f"The model in '{folder}' is a {type(model).__name__} without a memory. Give a folder "
             "that `armt train` wrote a model to."
         )
-    return BoxedModel(model.eval(), encoder, form)
+    return BoxedModel(model.eval(), encoder, form, has_half_units() and _fits_half(model))
+
+
+def has_half_units() -> bool:
+    """Whether this processor has units for products of matrices in bfloat16.
+
+    Vector instructions for bfloat16 alone are no faster than single precision.
+    """
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16", False))
+
+
+def _fits_half(model: Recurrent) -> bool:
+    weights = [each.detach() for each in cast("nn.Module", model).parameters()]
+    return all(torch.equal(each, each.bfloat16().to(each.dtype)) for each in weights)
 
 
 def _load_form(path: Path) -> ReadingForm:
