@@ -1,8 +1,9 @@
-"""Reading with half-precision products: only where it is lossless for the weights, and close."""
+"""Reading in half precision: only where no weight loses a digit, and close to single precision."""
 
 import pytest
 import torch
 
+from armt import load_state, save_state
 from armt.recurrence.fingerprint import model_fingerprint
 from armt.serving import boxed_model
 from armt.serving.boxed_model import has_half_units, load_boxed, save_boxed
@@ -25,9 +26,10 @@ def has_units(monkeypatch):
     monkeypatch.setattr(boxed_model, "has_half_units", lambda: True)
 
 
-def test_products_are_halved_where_the_processor_has_units_for_them(folder, has_units):
+def test_texts_are_read_in_half_precision_where_the_processor_has_units_for_it(folder, has_units):
     boxed = load_boxed(folder)
-    assert boxed.use_half_products
+    assert boxed.half is not None
+    assert {weight.dtype for weight in boxed.half.parameters()} == {torch.bfloat16}
     ids = boxed.encode_text(PROSE * 3)
     found, plain = boxed.read(ids), boxed.model.read(ids)
     for one, other in zip(found.layers, plain.layers, strict=True):
@@ -48,16 +50,19 @@ def test_the_state_belongs_to_the_model_of_any_machine(folder, has_units, monkey
     fast = load_boxed(folder)
     monkeypatch.setattr(boxed_model, "has_half_units", lambda: False)
     plain = load_boxed(folder)
-    assert not plain.use_half_products
+    assert plain.half is None
     assert model_fingerprint(fast.model) == model_fingerprint(plain.model)
     ids = plain.encode_text(PROSE)
     assert_same_state(plain.read(ids), fast.model.read(ids))
+    path = folder / "book.state"
+    save_state(path, fast.read(ids), fast.model)
+    assert_same_state(load_state(path, plain.model), fast.read(ids))
 
 
 def test_weights_that_would_lose_digits_are_read_in_full(tmp_path, has_units):
     save_boxed(tmp_path, tiny_boxed())
     boxed = load_boxed(tmp_path)
-    assert not boxed.use_half_products
+    assert boxed.half is None
     ids = boxed.encode_text(PROSE)
     assert_same_state(boxed.read(ids), boxed.model.read(ids))
 

@@ -1,5 +1,6 @@
 """Models in folders, with their tokenizer and the form in which they read and are asked."""
 
+import copy
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -53,8 +54,8 @@ class BoxedModel:
     encoder: TokenizerEncoder
     form: ReadingForm
 
-    use_half_products: bool = False
-    """Whether `read` multiplies matrices in bfloat16 on a CPU; weights and states are as ever."""
+    half: Recurrent | None = None
+    """The same model in bfloat16, if this processor is faster in it; it only reads."""
 
     def read(
         self,
@@ -63,9 +64,13 @@ class BoxedModel:
         *,
         on_progress: Callable[[ReadingProgress], None] | None = None,
     ) -> RecurrentState:
-        """Reads token ids as `Recurrent.read` does, with the products that this processor likes."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.use_half_products):
-            return self.model.read(source, state, on_progress=on_progress)
+        """Reads token ids as `Recurrent.read` does, on a CPU in the precision that it is fast in.
+
+        The states are in single precision and belong to `model` whichever way they were read.
+        """
+        is_on_cpu = self.model.device.type == "cpu"
+        reader = self.half if self.half is not None and is_on_cpu else self.model
+        return reader.read(source, state, on_progress=on_progress)
 
     def encode_text(self, text: str) -> list[int]:
         """Returns the tokens of a piece of text in the form that the model knows."""
@@ -103,8 +108,8 @@ def load_boxed(folder: str | os.PathLike[str]) -> BoxedModel:
     """Returns the model in `folder`, ready to read; it runs on the CPU until it is moved.
 
     Weights are held in single precision, whatever they are kept in: processors without
-    half-precision units are far slower in it. On one that has such units (AMX), `BoxedModel.read`
-    multiplies matrices in bfloat16 if this precision holds every weight exactly.
+    half-precision units are far slower in it. On one that has such units (AMX), texts are read in
+    bfloat16, if it holds every weight exactly.
     Nothing is downloaded and no code of the folder is run. A folder without a form is read as plain
     text.
 
@@ -133,7 +138,8 @@ def load_boxed(folder: str | os.PathLike[str]) -> BoxedModel:
             f"The model in '{folder}' is a {type(model).__name__} without a memory. Give a folder "
             "that `armt train` wrote a model to."
         )
-    return BoxedModel(model.eval(), encoder, form, has_half_units() and _fits_half(model))
+    half = _half(model) if has_half_units() and _fits_half(model) else None
+    return BoxedModel(model.eval(), encoder, form, half)
 
 
 def has_half_units() -> bool:
@@ -146,8 +152,19 @@ def has_half_units() -> bool:
 
 
 def _fits_half(model: Recurrent) -> bool:
-    weights = [each.detach() for each in cast("nn.Module", model).parameters()]
-    return all(torch.equal(each, each.bfloat16().to(each.dtype)) for each in weights)
+    return all(torch.equal(each, each.bfloat16().to(each.dtype)) for each in _weights(model))
+
+
+def _half(model: Recurrent) -> Recurrent:
+    """Returns a copy whose weights are in bfloat16; rotary frequencies keep their digits."""
+    half = copy.deepcopy(model)
+    for weight in _weights(half):
+        weight.data = weight.data.bfloat16()
+    return half
+
+
+def _weights(model: nn.Module) -> list[nn.Parameter]:
+    return list(model.parameters())
 
 
 def _load_form(path: Path) -> ReadingForm:
