@@ -55,7 +55,6 @@ def main() -> None:
     for change in options.set:
         path, _, value = change.partition("=")
         config = config.replaced(path, value)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder, [_Lines(), TrainingLog(options.log)])
     model = prepared.trainer.train()

@@ -10,7 +10,7 @@ import torch
 from armt.benchmarking.bench import flops_of
 from armt.benchmarking.clock import MemoryMeter
 from armt.benchmarking.contexts import attend_to_all, pieces
-from armt.benchmarking.reading import auto_choice, read_eagerly, reader
+from armt.benchmarking.reading import EAGER, auto_choice, read_eagerly, reader, set_schedule
 from armt.benchmarking.sweep import MEASURES
 from armt.benchmarking.training import make_batch
 from armt.tasks.contract import NO_LABEL
@@ -62,7 +62,7 @@ def test_all_schedules_read_the_same(tmp_path, schedule):
     model, case = bench.model(CASE), CASE._replace(batch_size=2)
     ids = bench.ids(case, 40)
     expected = read_eagerly(model, ids)
-    found = reader(model, schedule)(ids)
+    found = reader(model, schedule, is_compiled=False)(ids)
     layers = found if isinstance(found, tuple) else found.layers
     for one, other in zip(layers, expected, strict=True):
         torch.testing.assert_close(one.association, other.association, rtol=1e-4, atol=1e-5)
@@ -142,9 +142,13 @@ def test_drift_is_small_but_there(tmp_path):
 def test_the_choice_of_auto_leaves_the_model_as_it_was(tmp_path):
     bench, _ = make_bench(tmp_path)
     model = bench.model(CASE)
+    set_schedule(model, "waves", is_compiled=True)
     before = model.recurrence
+    assert (before.schedule, before.is_compiled) == ("waves", True)
     assert auto_choice(model) == "sequential"
     assert model.recurrence == before
+    set_schedule(model, EAGER, is_compiled=True)
+    assert (model.recurrence.schedule, model.recurrence.is_compiled) == ("sequential", False)
 
 
 def test_what_does_not_fit_is_written_down_and_left_out(tmp_path):

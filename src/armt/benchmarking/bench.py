@@ -67,6 +67,11 @@ class Bench:
         """Time that is left."""
         return self.deadline - time.monotonic()
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What holds for all figures of speed and memory, as the records write it."""
+        return {"dtype": self.config.precision, "is_compiled": self.config.is_compiled}
+
     @cached_property
     def ceiling(self) -> float:
         """Operations a second of large products of matrices, measured when it is first asked."""
@@ -167,11 +172,8 @@ class Bench:
             flops: operations of one sample.
             params: of the records.
         """
-        about = params | {
-            "tokens": num_tokens,
-            "dtype": self.config.precision,
-            "num_samples": len(samples.seconds),
-        }
+        sizes = {"tokens": num_tokens, "num_samples": len(samples.seconds)}
+        about = params | self.settings | sizes
         speeds = [num_tokens / seconds for seconds in (samples.median, samples.high, samples.low)]
         spread = {"low": speeds[1], "high": speeds[2]}
         _ = self.book.add(f"{name}.tokens_per_s", speeds[0], "tokens/s", **about, **spread)

@@ -20,6 +20,10 @@ class BenchConfig(Config):
     """Compared side by side, in one process and in turns. `sequential eager` is the plain loop: one
     segment after the other, operation by operation."""
 
+    is_compiled: bool = True
+    """Whether a GPU runs waves and the sequential schedule as compiled code; the first run of each
+    shape then takes a minute longer."""
+
     segment_lens: tuple[int, ...] = ()
     """Text tokens in a segment; by default what belongs to the shape."""
 

@@ -21,10 +21,11 @@ _PIECE_LEN = 1 << 20
 def measure_latency(bench: Bench, case: Case) -> None:
     """Measures reading a whole text beside full attention over it; the longest comes first."""
     lengths = sorted(bench.config.context_lens, reverse=True)
+    is_compiled = bench.config.is_compiled
     model = bench.model(case, max_positions=max(lengths, default=0))
     meter = MemoryMeter(bench.device)
     readers: dict[str, Reader] = {
-        **{name: reader(model, name) for name in bench.config.schedules},
+        **{name: reader(model, name, is_compiled=is_compiled) for name in bench.config.schedules},
         FULL_ATTENTION: partial(attend_to_all, model),
     }
     for length in lengths:
@@ -39,8 +40,7 @@ def _measure_context(
     ids = bench.ids(case, length)
 
     def about(name: str) -> dict[str, Any]:
-        sizes = {"tokens": length, "dtype": bench.config.precision}
-        return case.params | sizes | {"schedule": name}
+        return case.params | bench.settings | {"tokens": length, "schedule": name}
 
     works = {name: partial(read, ids) for name, read in readers.items()}
     for name, samples in bench.compare(works, meter, about).items():
@@ -53,7 +53,7 @@ def _measure_context(
 def measure_long(bench: Bench, case: Case) -> None:
     """Reads ever longer texts once each, for the memory of the device and of the host."""
     model = bench.model(case)
-    set_schedule(model, AUTO)
+    set_schedule(model, AUTO, is_compiled=bench.config.is_compiled)
     lengths = sorted(bench.config.long_lens)
     held = bench.ids(case, min(_PIECE_LEN // case.batch_size, lengths[-1]))
     short = held[:, : warm_up_len(bench, case)]
@@ -72,7 +72,7 @@ def measure_long(bench: Bench, case: Case) -> None:
             "tokens": length,
             "schedule": AUTO,
             "chosen": auto_choice(model),
-            "dtype": bench.config.precision,
+            **bench.settings,
         }
         _ = bench.book.add("read.seconds", seconds, "s", **params)
         bench.add_peak("read", meter, AUTO, params)

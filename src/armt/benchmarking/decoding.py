@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from armt.benchmarking.bench import Bench, Case
 from armt.benchmarking.clock import MemoryMeter, Samples
+from armt.benchmarking.reading import AUTO, set_schedule
 from armt.recurrence.model import Recurrent
 from armt.recurrence.state import RecurrentState
 
@@ -15,6 +16,7 @@ def measure_decode(bench: Bench, case: Case) -> None:
     A segment fills halfway, so that its writing is part of the figure.
     """
     config, model = bench.config, bench.model(case)
+    set_schedule(model, AUTO, is_compiled=config.is_compiled)
     text_len = max(case.segment_len - config.num_decoded // 2, 1)
     state = model.read(bench.ids(case, case.segment_len + text_len))
     short = partial(generate, model, state, bench, case, 1)
@@ -27,11 +29,7 @@ def measure_decode(bench: Bench, case: Case) -> None:
     offset, num_tokens = found["short"].median, config.num_decoded * case.batch_size
     seconds = tuple(max(each - offset, 1e-9) for each in found["whole"].seconds)
     samples = Samples(seconds)
-    params = case.params | {
-        "tokens": num_tokens,
-        "dtype": config.precision,
-        "num_samples": len(seconds),
-    }
+    params = case.params | bench.settings | {"tokens": num_tokens, "num_samples": len(seconds)}
     spread = {"low": num_tokens / samples.high, "high": num_tokens / samples.low}
     speed = num_tokens / samples.median
     _ = bench.book.add("decode.tokens_per_s", speed, "tokens/s", **params, **spread)

@@ -29,7 +29,7 @@ def measure_drift(bench: Bench, case: Case) -> None:
             return
         ids = text[:, num_read * case.segment_len : num_segments * case.segment_len]
         for name, model in models.items():
-            set_schedule(model, AUTO)
+            set_schedule(model, AUTO, is_compiled=bench.config.is_compiled)
             states[name] = model.read(ids, states.get(name))
         num_read = num_segments
         params = case.params | {"segments": num_segments, "tokens": num_segments * case.segment_len}

@@ -27,20 +27,19 @@ AUTO = "auto"
 _WARM_UP_SEGMENTS = 64
 
 
-def set_schedule(model: Recurrent, schedule: str) -> None:
-    """Makes a model run by a schedule; the plain loop is none of its own."""
+def set_schedule(model: Recurrent, schedule: str, *, is_compiled: bool) -> None:
+    """Makes a model run by a schedule; the plain loop is the sequential one without more ado."""
     own: Any = "sequential" if schedule == EAGER else schedule
-    model.recurrence = replace(model.recurrence, schedule=own)
+    is_compiled = is_compiled and schedule != EAGER
+    model.recurrence = replace(model.recurrence, schedule=own, is_compiled=is_compiled)
 
 
-def reader(model: Recurrent, schedule: Schedule) -> Reader:
+def reader(model: Recurrent, schedule: Schedule, *, is_compiled: bool) -> Reader:
     """Returns what reads by a schedule."""
-    if schedule == EAGER:
-        return partial(read_eagerly, model)
 
     def read(ids: Int[Tensor, "B T"]) -> object:
-        set_schedule(model, schedule)
-        return model.read(ids)
+        set_schedule(model, schedule, is_compiled=is_compiled)
+        return read_eagerly(model, ids) if schedule == EAGER else model.read(ids)
 
     return read
 
@@ -58,7 +57,8 @@ def measure_read(bench: Bench, case: Case) -> None:
     """Measures reading long after its beginning, all schedules in turns."""
     config, model = bench.config, bench.model(case)
     meter = MemoryMeter(bench.device)
-    readers = {name: reader(model, name) for name in config.schedules}
+    is_compiled = config.is_compiled
+    readers = {name: reader(model, name, is_compiled=is_compiled) for name in config.schedules}
     unit = case.segment_len * case.batch_size
     short = bench.ids(case, warm_up_len(bench, case))
     warm = {name: partial(read, short) for name, read in readers.items()}
@@ -87,7 +87,7 @@ def measure_read(bench: Bench, case: Case) -> None:
 def auto_choice(model: Recurrent) -> str:
     """Returns the schedule that the library would take for reading."""
     before = model.recurrence
-    set_schedule(model, AUTO)
+    set_schedule(model, AUTO, is_compiled=False)
     chosen = "sequential" if choose_waves(model) is None else "waves"
     model.recurrence = before
     return chosen

@@ -28,7 +28,7 @@ def measure_train(bench: Bench, case: Case) -> None:
     meter = MemoryMeter(bench.device)
     batch = make_batch(bench, case)
     works = {
-        name: partial(_step, model, stepper(model, name), optimizer, name, batch)
+        name: partial(_step, bench, model, stepper(model, name), optimizer, name, batch)
         for name in config.schedules
     }
     about = case.params | {"segments": config.num_train_segments, "labels": config.num_labels}
@@ -57,9 +57,14 @@ def stepper(model: Recurrent, schedule: Schedule) -> Stepper:
 
 
 def _step(
-    model: Recurrent, gradients: Stepper, optimizer: MasterAdamW, schedule: str, batch: Batch
+    bench: Bench,
+    model: Recurrent,
+    gradients: Stepper,
+    optimizer: MasterAdamW,
+    schedule: str,
+    batch: Batch,
 ) -> None:
-    set_schedule(model, schedule)
+    set_schedule(model, schedule, is_compiled=bench.config.is_compiled)
     _ = gradients(batch, None)
     _ = optimizer.step()
     optimizer.zero_grad()
