@@ -40,7 +40,8 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     boxed = load_boxed(boxed_folder())
     book = open_book(options.results, 0, options.commit)
-    _measure_speed(book, boxed, options)
+    if options.num_repeats:
+        _measure_speed(book, boxed, options)
     if options.num_questions:
         _measure_difference(book, boxed, options)
 

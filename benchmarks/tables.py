@@ -9,13 +9,24 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from armt.benchmarking.records import Measurement, load_records
+from armt.benchmarking.shapes import MODEL_SHAPES
+from armt.benchmarking.tables import (
+    ceiling_table,
+    drift_table,
+    floor_table,
+    latency_table,
+    long_table,
+    speed_table,
+    to_markdown,
+)
 from armt.core.config import MemoryConfig
 from armt.core.registry import MEMORIES
 from armt.evaluation.metrics import Score
@@ -64,6 +75,9 @@ PUBLISHED_FORMS = {
 }
 """Options that a run changed, and how the table says it."""
 
+SHOWN_SHAPES = ("gpt2-small", "small", "llama-1b", "boxed")
+"""Models whose work is shown."""
+
 MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -104,7 +118,7 @@ def qa1_table(runs: Mapping[str, str]) -> str:
         for run, label in runs.items()
         for arm in ("on", "off")
     ]
-    return _table(["run", "memory", *heads], rows)
+    return to_markdown(["run", "memory", *heads], rows)
 
 
 def retrieval_table() -> str:
@@ -122,7 +136,9 @@ def retrieval_table() -> str:
         for each in load_measured(run)
         if each.name == "retrieval.exact_match"
     ]
-    return _table(["task", "run", "memory", "pairs trained", "pairs tested", "exact match"], rows)
+    return to_markdown(
+        ["task", "run", "memory", "pairs trained", "pairs tested", "exact match"], rows
+    )
 
 
 def training_table() -> str:
@@ -136,7 +152,7 @@ def training_table() -> str:
                 changes = " ".join(each.params.get("changes", []))
                 recipe = f"`{each.params['recipe']}` {changes}".strip()
                 rows.append([_link(run), recipe, f"{each.value:.0f}", *(tokens or ["not kept"])])
-    return _table(["records", "recipe", "seconds", "tokens"], rows)
+    return to_markdown(["records", "recipe", "seconds", "tokens"], rows)
 
 
 def reading_table() -> str:
@@ -151,7 +167,7 @@ def reading_table() -> str:
         for each in load_measured(READING_RUN)
         if each.name == "read.seconds"
     ]
-    return _table(["tokens of a text", "texts", "seconds", "million tokens a second"], rows)
+    return to_markdown(["tokens of a text", "texts", "seconds", "million tokens a second"], rows)
 
 
 def stories_table() -> str:
@@ -166,7 +182,9 @@ def stories_table() -> str:
         num_answered = f"{accuracy.params['num_samples']:,}"
         right = f"{100 * accuracy.value:.2f}"
         rows.append([str(task), num_answered, right, f"{num_passed} of {len(compared)}"])
-    return _table(["task", "questions", "right, per cent", "histograms within the bound"], rows)
+    return to_markdown(
+        ["task", "questions", "right, per cent", "histograms within the bound"], rows
+    )
 
 
 def generating_table() -> str:
@@ -186,7 +204,7 @@ def generating_table() -> str:
         for (name, tokens, form), seconds in found.items()
         if form == "ids"
     ]
-    return _table(["tokens", "as tokens, s", "as text, s", "memory grown by, MB"], rows)
+    return to_markdown(["tokens", "as tokens, s", "as text, s", "memory grown by, MB"], rows)
 
 
 def batches_table() -> str:
@@ -196,7 +214,7 @@ def batches_table() -> str:
         for each in load_measured(GENERATE_RUN)
         if each.name == "babilong.batch_s"
     ]
-    return _table(["task", "64 rows of 16k tokens, ms"], rows)
+    return to_markdown(["task", "64 rows of 16k tokens, ms"], rows)
 
 
 def memories_table() -> str:
@@ -204,7 +222,7 @@ def memories_table() -> str:
     rows = [
         [f"`{card.name}`", card.summary, _paper(card.paper), _door(card.entry)] for card in MEMORIES
     ]
-    return _table(["memory", "what it is", "paper", "door"], rows)
+    return to_markdown(["memory", "what it is", "paper", "door"], rows)
 
 
 def options_table(config: type[MemoryConfig]) -> str:
@@ -223,7 +241,7 @@ def options_table(config: type[MemoryConfig]) -> str:
         told = " ".join(str(ast.literal_eval(text.value)).split())
         assert field.value is not None, "an option of a memory has a default"
         rows.append([f"`{ast.unparse(field.target)}`", f"`{ast.unparse(field.value)}`", told])
-    return _table(["option", "default", "meaning"], rows)
+    return to_markdown(["option", "default", "meaning"], rows)
 
 
 def modules_list() -> str:
@@ -239,7 +257,41 @@ def module_summaries() -> Iterator[tuple[str, str]]:
         yield name.as_posix(), text.split("\n", maxsplit=1)[0]
 
 
+def bench_records() -> list[Measurement]:
+    """Returns what `armt bench` measured on GPUs, file after file."""
+    files = sorted(RESULTS.glob("*-bench.jsonl"))
+    records = [each for path in files for each in load_records(path)]
+    return [each for each in records if not each.hardware.startswith("CPU")]
+
+
+def boxed_reading_table() -> str:
+    """Returns how fast `armt read` is on a CPU beside the plain loop."""
+    files = sorted(RESULTS.glob("*-boxed-reading.jsonl"))
+    records = [each for path in files for each in load_records(path)]
+    found = {(each.hardware, each.name, each.params.get("schedule")): each for each in records}
+    rows: list[list[str]] = []
+    for device in dict.fromkeys(each.hardware for each in records if each.unit == "tokens/s"):
+        speeds = [
+            found[device, "read.tokens_per_s", name] for name in ("sequential eager", "armt read")
+        ]
+        ratio = found[device, "read.speedup", None]
+        spread = f"{ratio.params['low']:.2f} to {ratio.params['high']:.2f}"
+        numbers = [f"{each.value:,.0f}" for each in speeds]
+        rows.append([device, *numbers, f"{ratio.value:.2f}", spread])
+    heads = ["plain loop, tokens/s", "`armt read`, tokens/s", "ratio", "least to greatest"]
+    return to_markdown(["processor", *heads], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "floor": lambda: floor_table(MODEL_SHAPES[name] for name in SHOWN_SHAPES),
+    "ceiling": lambda: ceiling_table(bench_records()),
+    "read-speed": lambda: speed_table(bench_records(), "read"),
+    "train-speed": lambda: speed_table(bench_records(), "train"),
+    "decode-speed": lambda: speed_table(bench_records(), "decode"),
+    "latency": lambda: latency_table(bench_records()),
+    "long-texts": lambda: long_table(bench_records()),
+    "drift": lambda: drift_table(bench_records()),
+    "boxed-reading": boxed_reading_table,
     "qa1": lambda: qa1_table(QA1_SEEDS),
     "qa1-runs": lambda: qa1_table(QA1_RUNS),
     "retrieval": retrieval_table,
@@ -324,11 +376,6 @@ def main() -> None:
             _ = path.write_text(new, encoding="utf-8")
             print(f"{path.relative_to(ROOT)} is new")
     draw(HEATMAP)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _spell(score: Score | None) -> str:

@@ -11,15 +11,15 @@ from armt.serving.folders import boxed_folder
 from benchmarking.benches import CASE, SHAPE, make_bench
 
 
-def built(shape, segment_len, device="cpu", dtype=torch.float32, max_positions=64, seed=0):
-    options = {"dtype": dtype, "device": torch.device(device), "max_positions": max_positions}
-    return build_model(shape, ARMTConfig(), segment_len, seed=seed, **options)
+def built(shape, segment_len, device="cpu", dtype=torch.float32, seed=0):
+    options = {"dtype": dtype, "device": torch.device(device), "seed": seed}
+    return build_model(shape, ARMTConfig(), segment_len, **options)
 
 
 @pytest.mark.parametrize("name", MODEL_SHAPES)
 def test_every_shape_is_what_its_name_says(name):
     shape = model_shape(name)
-    model = built(shape, shape.segment_len, "meta", torch.bfloat16, shape.segment_len + 16)
+    model = built(shape, shape.segment_len, "meta", torch.bfloat16)
     config = model.config
     assert config.model_type == shape.family
     assert (config.num_hidden_layers, config.hidden_size) == (shape.num_layers, shape.d_model)
@@ -33,7 +33,7 @@ def test_every_shape_is_what_its_name_says(name):
 )
 def test_the_layers_have_the_weights_of_their_models(name, num_millions):
     shape = model_shape(name)
-    model = built(shape, shape.segment_len, "meta", max_positions=shape.segment_len + 16)
+    model = built(shape, shape.segment_len, "meta")
     weights = sum(each.numel() for layer in model.anatomy.layers for each in layer.parameters())
     assert round(weights / 1e6) == num_millions
 

@@ -79,4 +79,5 @@ def test_what_fails_does_not_stop_the_rest(tmp_path, monkeypatch):
     (failure,) = result.failures
     assert failure == (cells[0], "CUDA error: an illegal memory access")
     assert cells[0].title == "broken, tiny, segment 8, batch 1"
-    assert [each.name for each in measured] == ["ceiling.tflops"]
+    assert [each.name for each in measured] == ["ceiling.tflops", "ceiling.bytes_per_s"]
+    assert all(each.value > 0 for each in measured)

@@ -26,7 +26,7 @@ def test_figures_are_shown_written_and_drawn(run, tmp_path):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     again = run("bench", "ceiling", "--out", out)
     assert again.exit_code == 0
-    assert len((out / "records.jsonl").read_text().splitlines()) == len(rows) + 1
+    assert len((out / "records.jsonl").read_text().splitlines()) == len(rows) + 2
 
 
 def test_what_the_budget_leaves_out_is_told(run, tmp_path):

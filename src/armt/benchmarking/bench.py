@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, final
 
 import torch
@@ -27,6 +27,7 @@ from armt.recurrence.model import Recurrent
 _CEILING_SIDES = {"cuda": (4096, 8192, 16384), "cpu": (512, 1024)}
 _CEILING_FLOPS = {"cuda": 2e13, "cpu": 2e10}
 """Operations of one sample, about."""
+_COPIED_NBYTES = {"cuda": 1 << 32, "cpu": 1 << 26}
 
 
 class Case(NamedTuple):
@@ -93,6 +94,18 @@ class Bench:
         params = {"dtype": self.config.precision, "sides": list(_CEILING_SIDES[kind])}
         _ = self.book.add("ceiling.tflops", best / 1e12, "TFLOP/s", **params)
         return best
+
+    @cached_property
+    def bandwidth(self) -> float:
+        """Bytes a second of a large copy, read and written, measured when it is first asked."""
+        source = torch.ones(_COPIED_NBYTES[self.device.type], dtype=torch.uint8, device=self.device)
+        target = torch.empty_like(source)
+        copy = partial(target.copy_, source)
+        _ = seconds_of(copy, self.device)
+        seconds = Samples(tuple(seconds_of(copy, self.device) for _ in range(5))).median
+        found = 2 * source.numel() / seconds
+        _ = self.book.add("ceiling.bytes_per_s", found, "bytes/s", nbytes=source.numel())
+        return found
 
     def model(self, case: Case, *, max_positions: int = 0) -> Recurrent:
         """Returns the model of a case, random but the same each time."""

@@ -29,7 +29,11 @@ def measure_decode(bench: Bench, case: Case) -> None:
     offset, num_tokens = found["short"].median, config.num_decoded * case.batch_size
     seconds = tuple(max(each - offset, 1e-9) for each in found["whole"].seconds)
     samples = Samples(seconds)
-    params = case.params | bench.settings | {"tokens": num_tokens, "num_samples": len(seconds)}
+    params = (
+        case.params
+        | bench.settings
+        | {"schedule": AUTO, "tokens": num_tokens, "num_samples": len(seconds)}
+    )
     spread = {"low": num_tokens / samples.high, "high": num_tokens / samples.low}
     speed = num_tokens / samples.median
     _ = bench.book.add("decode.tokens_per_s", speed, "tokens/s", **params, **spread)

@@ -14,8 +14,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from armt.core.config import Config, MemoryConfig
+from armt.core.config import Config
 from armt.core.errors import UnknownNameError
+from armt.memories.armt import ARMTConfig
 from armt.recurrence.attach import attach
 from armt.recurrence.model import Recurrent
 
@@ -89,10 +90,10 @@ def model_shape(name: str) -> ModelShape:
 
 def build_model(
     shape: ModelShape,
-    memory: MemoryConfig,
+    memory: ARMTConfig,
     segment_len: int,
     *,
-    max_positions: int,
+    max_positions: int = 0,
     dtype: torch.dtype,
     device: torch.device,
     seed: int,
@@ -103,11 +104,13 @@ def build_model(
         shape: of the backbone.
         memory: what is attached to it; its value maps are random too, so that it writes.
         segment_len: text tokens in a segment.
-        max_positions: positions of the longest text that the bare backbone is to read.
+        max_positions: positions of the longest text that the bare backbone is to read, if that is
+            more than a segment.
         dtype: of the weights; rotary frequencies keep their digits.
         device: where it is built.
         seed: decides the weights.
     """
+    max_positions = max(max_positions, segment_len + memory.num_memory_tokens)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         _ = torch.manual_seed(seed)
