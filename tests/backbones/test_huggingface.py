@@ -83,6 +83,18 @@ def test_a_model_that_forgets_its_cache_is_refused(monkeypatch):
         _ = attach(model, MEMORY, 4)
 
 
+def test_a_model_that_takes_no_cache_is_refused(monkeypatch):
+    model = backbone("starcoder2")
+    forward = model.forward
+
+    def cacheless(input_ids, use_cache=True):
+        return forward(input_ids=input_ids, use_cache=use_cache)
+
+    monkeypatch.setattr(model, "forward", cacheless)
+    with pytest.raises(BackboneError, match="cannot go on from its own cache"):
+        _ = attach(model, MEMORY, 4)
+
+
 def test_a_forward_that_gives_all_logits_is_refused(monkeypatch):
     model = backbone("llama")
 

@@ -240,7 +240,9 @@ def test_logits_processors_hold(model):
     assert forced[0, 3:].tolist() == [0] * 9
 
 
-@pytest.mark.parametrize("name", ["past_key_values", "assistant_model", "prompt_lookup_num_tokens"])
+@pytest.mark.parametrize(
+    "name", ["cache", "past_key_values", "assistant_model", "prompt_lookup_num_tokens"]
+)
 def test_what_no_memory_can_do_is_refused(armt, name):
     with pytest.raises(ArmtError, match=name):
         _ = armt.generate(random_ids(1, 3), **{name: 2})
