@@ -18,8 +18,10 @@ from safetensors.torch import save_file
 from armt.evaluation.answers import answer_samples
 from armt.recipes.registry import RECIPES
 from armt.recurrence.model import Recurrent
+from armt.tasks.babilong.sample import BabilongTask
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.task_config import BabilongTaskConfig
+from armt.tasks.encoder import TokenizerEncoder
 from armt.training.callbacks.log import TrainingLog
 from armt.training.run import prepare
 from armt.training.text import load_store
@@ -58,45 +60,56 @@ def main() -> None:
     book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder, [_Lines(), TrainingLog(options.log)])
     model = prepared.trainer.train()
-    progress = prepared.trainer.progress
+    progress, encoder = prepared.trainer.progress, prepared.encoder
     book.add("train.seconds", progress.seconds, "s", recipe=config.name, changes=options.set)
     book.add("train.tokens", progress.num_tokens, "tokens", recipe=config.name)
-    encoder = prepared.encoder
     assert encoder is not None, "the recipe has text"
     assert config.text is not None, "the recipe has text"
-    tensors = {
-        name: value.detach().to(torch.bfloat16).cpu().clone()
-        for name, value in model.state_dict().items()
-        if name != "lm_head.weight"
-    }
-    save_file(tensors, options.weights)
+    _save_weights(model, options.weights)
     store = load_store(options.folder, config.text, encoder, "test")
-    # nothing is reserved for a prompt: 64k are 64,000 tokens of context
     share, num_segments = written_share(model, store)
     book.add(
         "memory.written_share", share, "share", kind="held-out books", num_samples=num_segments,
         model=config.name,
     )  # fmt: skip
+    # nothing is reserved for a prompt: 64k are 64,000 tokens of context
     task = BabilongTaskConfig(seed=TASK_SEED, reserve_len=0).build(store, encoder)
     for cell in options.cells:
         length, _, count = cell.partition(":")
         started = time.monotonic()
-        num_right: Counter[str] = Counter()
-        for first in range(0, int(count), NUM_ROWS):
-            numbers = range(first, min(first + NUM_ROWS, int(count)))
-            samples = [task.sample(length, index) for index in numbers]
-            for arm, answers in answer_samples(model, samples, end_id=encoder.end_id).items():
-                pairs = zip(answers, samples, strict=True)
-                num_right[arm] += sum(
-                    encoder.decode(ids).strip() == sample.answer for ids, sample in pairs
-                )
-        for arm in ("on", "off"):
+        for arm, num_right in _num_right(model, task, length, int(count), encoder).items():
             book.add(
-                "babilong.accuracy", num_right[arm] / int(count), "share", task="qa1",
+                "babilong.accuracy", num_right / int(count), "share", task="qa1",
                 tokens=length, memory=arm, model=config.name, num_samples=int(count),
             )  # fmt: skip
         seconds = time.monotonic() - started
         book.add("read.seconds", seconds, "s", tokens=length, batch=int(count), model=config.name)
+
+
+def _save_weights(model: Recurrent, path: Path) -> None:
+    """Writes the weights as they are boxed: in half precision, and what is tied once."""
+    tensors = {
+        name: value.detach().to(torch.bfloat16).cpu().clone()
+        for name, value in model.state_dict().items()
+        if name != "lm_head.weight"
+    }
+    save_file(tensors, path)
+
+
+def _num_right(
+    model: Recurrent, task: BabilongTask, length: str, count: int, encoder: TokenizerEncoder
+) -> Counter[str]:
+    """Returns how many of the first `count` samples are answered right, memory on and off."""
+    num_right: Counter[str] = Counter({"on": 0, "off": 0})
+    for first in range(0, count, NUM_ROWS):
+        numbers = range(first, min(first + NUM_ROWS, count))
+        samples = [task.sample(length, index) for index in numbers]
+        for arm, answers in answer_samples(model, samples, end_id=encoder.end_id).items():
+            pairs = zip(answers, samples, strict=True)
+            num_right[arm] += sum(
+                encoder.decode(ids).strip() == sample.answer for ids, sample in pairs
+            )
+    return num_right
 
 
 @torch.no_grad()
