@@ -11,7 +11,7 @@ from armt.recipes.registry import RECIPES
 from armt.tasks.associative_retrieval import VOCAB_SIZE, AssociativeRetrievalConfig
 from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES
 from armt.tasks.babilong import BackgroundStore, Book, build_store
-from armt.tasks.contract import Batch
+from armt.tasks.contract import NO_LABEL, Batch
 from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.tokenizer import train_tokenizer
 from armt.training.config import RunConfig, StageConfig
@@ -84,8 +84,15 @@ def test_its_data_can_be_drawn_and_fit_its_segments(run, store, encoder):
     for stage in run.stages:
         batch = first_batch(stage, store, encoder)
         assert batch.input_ids.shape == batch.labels.shape
-        assert (batch.labels != -100).any()
         assert batch.carry_len % run.recurrence.segment_len == 0
-        if run.text is None:
-            assert batch.input_ids.shape[1] % run.recurrence.segment_len == 0
-            assert int(batch.input_ids.max()) < VOCAB_SIZE
+        if run.text is not None:
+            assert (batch.labels != NO_LABEL).any()
+            continue
+        assert batch.input_ids.shape[1] % run.recurrence.segment_len == 0
+        assert batch.question_ids.shape == batch.question_labels.shape
+        assert batch.question_ids.shape[1:] == (
+            stage.stream.num_questions,
+            run.recurrence.segment_len,
+        )
+        assert (batch.question_labels != NO_LABEL).any(-1).all()
+        assert max(int(batch.input_ids.max()), int(batch.question_ids.max())) < VOCAB_SIZE

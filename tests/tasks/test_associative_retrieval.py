@@ -41,17 +41,30 @@ def read_row(row, key_len, value_len):
     return pairs[:-1], *pairs[-1]
 
 
+def complete_rows(batch):
+    """Every question of a batch behind the pairs that it is asked of."""
+    for pairs, questions in zip(batch.input_ids, batch.question_ids, strict=True):
+        for question in questions:
+            yield torch.cat([pairs, question])
+
+
 def test_layout_of_a_row_written_by_hand(monkeypatch):
     task = make(num_pairs=2, key_len=2, value_len=1)
     monkeypatch.setattr(type(task), "_draw_keys", lambda *_: np.asarray([[0x2A, 0xF1]]))
 
     class Chance:
-        def integers(self, *_, size):
-            return np.ones(size, dtype=np.int64) if isinstance(size, int) else np.full(size, 7)
+        def integers(self, high, size):
+            values, targets = [[[7], [9]]], [[1, 0, 1]]
+            drawn = np.asarray(values if high == 16 else targets)[:, : size[1]]
+            assert drawn.shape == size
+            return drawn
 
-    row = task.draw(Chance(), 1)[0].tolist()
-    first, second = [0xA, 0x2, SEP_ID, 7, END_ID], [0x1, 0xF, SEP_ID, 7, END_ID]
-    assert row == [*first, *second, 0x1, 0xF, GEN_ID, 7, END_ID]
+    pairs = [0xA, 0x2, SEP_ID, 7, END_ID, 0x1, 0xF, SEP_ID, 9, END_ID]
+    of_first, of_second = [0xA, 0x2, GEN_ID, 7, END_ID], [0x1, 0xF, GEN_ID, 9, END_ID]
+    assert task.draw(Chance(), 1).tolist() == [pairs + of_second]
+    parts = task.draw_parts(Chance(), 1, num_questions=3)
+    assert parts[0].tolist() == [pairs]
+    assert parts[1].tolist() == [[of_second, of_first, of_second]]
 
 
 @pytest.mark.parametrize(("kind", "num_pairs", "key_len", "value_len"), SHAPES)
@@ -68,14 +81,40 @@ def test_rows_obey_the_rules(kind, num_pairs, key_len, value_len):
 
 
 def test_loss_is_on_the_value_and_its_end_only():
-    task = make(value_len=2)
+    task = make(value_len=2, num_questions=4)
     batch = next(task.stream(3).batches())
-    bears_loss = batch.labels != NO_LABEL
-    assert torch.equal(bears_loss.sum(1), torch.full((3,), 3))
-    assert bears_loss[:, -3:].all()
-    assert torch.equal(batch.labels[bears_loss], batch.input_ids[bears_loss])
+    assert batch.question_ids.shape == batch.question_labels.shape == (3, 4, 6)
+    bears_loss = batch.question_labels != NO_LABEL
+    assert torch.equal(bears_loss.sum(-1), torch.full((3, 4), 3))
+    assert bears_loss[..., -3:].all()
+    assert not bears_loss[..., : batch.label_start].any()
+    assert torch.equal(batch.question_labels[bears_loss], batch.question_ids[bears_loss])
+    assert (batch.labels == NO_LABEL).all()
+    assert batch.labels.shape == batch.input_ids.shape == (3, 5 * 6)
+    assert batch.num_tokens == 3 * (5 + 4) * 6
     assert batch.carry_len == 0
     assert batch.resets is None
+
+
+@pytest.mark.parametrize("kind", ["remember", "rewrite"])
+def test_every_question_of_a_row_obeys_the_rules(kind):
+    batch = next(make(kind, 9, key_len=1, num_questions=40).stream(16).batches())
+    rows = list(complete_rows(batch))
+    assert len(rows) == 16 * 40
+    for number in range(16):
+        found = [read_row(row, 1, 1) for row in rows[40 * number : 40 * (number + 1)]]
+        pairs = dict(found[0][0])
+        assert all(pairs[key] == answer for _, key, answer in found)
+        asked = [key for _, key, _ in found]
+        assert set(asked) <= set(pairs)
+        assert len(set(asked)) > len(pairs) / 2, "each question is drawn for itself"
+
+
+def test_more_questions_leave_the_first_pairs_as_they_were():
+    one, many = (
+        next(make(num_pairs=4, num_questions=count).stream(3).batches()) for count in (1, 5)
+    )
+    assert torch.equal(one.input_ids, many.input_ids)
 
 
 @pytest.mark.parametrize("use_vary", [False, True])
@@ -85,6 +124,8 @@ def test_seeking_yields_the_same_batches(use_vary):
     for start in (0, 1, 4):
         for batch, again in zip(run[start:], stream.batches(start), strict=False):
             assert torch.equal(batch.input_ids, again.input_ids)
+            assert torch.equal(batch.question_ids, again.question_ids)
+            assert torch.equal(batch.question_labels, again.question_labels)
     other = next(make("rewrite", 9, use_vary=use_vary).stream(4, seed=4).batches())
     assert not torch.equal(run[0].input_ids[:, -6:], other.input_ids[:, -6:])
 
@@ -94,7 +135,7 @@ def test_vary_draws_every_number_of_pairs(kind):
     task = make(kind, 4, use_vary=True)
     seen = set()
     for batch in islice(task.stream(2).batches(), 60):
-        for row in batch.input_ids:
+        for row in complete_rows(batch):
             pairs, key, answer = read_row(row, 2, 1)
             assert dict(pairs)[key] == answer
             seen.add(len(pairs))
@@ -126,7 +167,8 @@ def test_the_target_of_rewrite_is_uniform_over_distinct_keys():
     rng = np.random.default_rng(0)
     task = make("rewrite", 8, key_len=1)
     shares = []
-    for row in task.draw(rng, 4000):
+    drawn, questions = task.draw_parts(rng, 2000, num_questions=2)
+    for row in (np.concatenate([drawn[i], questions[i, j]]) for i in range(2000) for j in (0, 1)):
         pairs, key, _ = read_row(row, 1, 1)
         distinct = list(dict.fromkeys(each for each, _ in pairs))
         shares.append((distinct.index(key) + 0.5) / len(distinct))
@@ -158,6 +200,7 @@ def test_capacity():
     [
         ({"num_pairs": 17, "key_len": 1}, "only 16 different keys"),
         ({"num_pairs": 0}, "`num_pairs` must be at least 1. Got 0"),
+        ({"num_questions": 0}, "`num_questions` must be at least 1. Got 0"),
         ({"kind": "forget"}, "Got 'forget'"),
         ({"key_len": 20}, "at most 12. Got 20"),
     ],

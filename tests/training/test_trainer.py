@@ -180,8 +180,9 @@ class Spoiled:
 
 
 def spoiled_trainer(folder, steps, **changes) -> tuple[Trainer, Reports]:
-    told = Reports()
-    trainer = retrieval_trainer(retrieval_run(4, **changes), folder, told)
+    told, run = Reports(), carried_run(**changes)
+    run = replace(run, stages=(replace(run.stages[0], num_steps=4),))
+    trainer = carried_trainer(run, folder, told)
     trainer.streams = [Spoiled(trainer.streams[0], steps)]
     return trainer, told
 

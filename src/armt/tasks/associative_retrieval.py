@@ -190,7 +190,7 @@ class AssociativeRetrieval:
 
 @final
 class RetrievalStream:
-    """Training batches; loss on the digits of the last value and the EOS after it."""
+    """Training batches; loss on the digits of the values asked for and the EOS after each."""
 
     def __init__(self, task: AssociativeRetrieval, batch_size: int, seed: int) -> None:
         """Takes the task, the rows of a batch and the seed."""

@@ -72,6 +72,12 @@ class Batch:
     """Rows whose carried text tells nothing that is ever asked for; none if the stream does not
     know."""
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the texts and of the questions, all rows together."""
+        num_asked = 0 if self.question_ids is None else self.question_ids.numel()
+        return self.input_ids.numel() + num_asked
+
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """Returns the batch with `change` applied to every tensor."""
         return replace(self, **{name: change(tensor) for name, tensor in self.tensors().items()})

@@ -153,7 +153,7 @@ class Trainer:
             # A state that is not finite would spoil all steps after it: its text is left out too.
             if not self.progress.num_skipped_in_row:
                 self.carried = result.carried
-            self._count(result, batch.input_ids.numel())
+            self._count(result, batch.num_tokens)
             self._after_step(number, norm)
             if stop.is_made:
                 self._save()
