@@ -12,25 +12,29 @@ from armt.training.graphed import GraphedStepper
 from armt.training.run import build_model
 from armt.training.step import EagerStepper
 from tiny_boxed import tiny_tokenizer
+from training.cpu_graphs import use_cpu_graphs
 from training.runs import carried_run, fact_stream, retrieval_run
-
-pytestmark = pytest.mark.gpu
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 NUM_STEPS = 4
 
 
-@pytest.fixture(autouse=True)
-def exact_matrices(monkeypatch):
-    """Keeps matrix products in single precision."""
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)], autouse=True)
+def device(request, monkeypatch):
+    """Where the steps run; matrix products keep single precision."""
+    if request.param == "cpu":
+        use_cpu_graphs(monkeypatch)
+    else:
+        monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    return request.param
 
 
-def batches_of(kind: str) -> tuple[torch.nn.Module, list[Batch]]:
-    """A model on the GPU and a few batches; those of facts are carried on."""
+def batches_of(kind: str, device: str) -> tuple[torch.nn.Module, list[Batch]]:
+    """A model and a few batches; those of facts are carried on, the others have questions."""
     if kind == "retrieval":
         run = retrieval_run()
-        stream = run.stages[0].stream.build().stream(8, seed=0)
+        task = replace(run.stages[0].stream, num_questions=3)
+        stream = task.build().stream(8, seed=0)
         model = build_model(run, None)
     else:
         run = carried_run()
@@ -40,7 +44,7 @@ def batches_of(kind: str) -> tuple[torch.nn.Module, list[Batch]]:
     with torch.no_grad():
         for parameter in model.memory.parameters():
             _ = parameter.add_(0.1 * torch.randn_like(parameter))
-    return model.cuda().train(), list(islice(stream.batches(), NUM_STEPS))
+    return model.to(device).train(), list(islice(stream.batches(), NUM_STEPS))
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -52,8 +56,8 @@ def gradients(model) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", ["retrieval", "carried"])
 @pytest.mark.parametrize("write_penalty", [0.0, 0.3])
-def test_gradients_and_states_are_those_of_the_eager_step(kind, write_penalty):
-    model, batches = batches_of(kind)
+def test_gradients_and_states_are_those_of_the_eager_step(kind, write_penalty, device):
+    model, batches = batches_of(kind, device)
     eager = EagerStepper(model, model, write_penalty)
     graphed = GraphedStepper(eager)
     carried = {"eager": None, "graphed": None}
@@ -66,14 +70,15 @@ def test_gradients_and_states_are_those_of_the_eager_step(kind, write_penalty):
         assert any(gradient.abs().sum() > 0 for gradient in wanted.values())
         torch.testing.assert_close(found.loss, expected.loss, **CLOSE)
         assert int(found.num_labels) == int(expected.num_labels) > 0
+        assert int(found.num_correct) == int(expected.num_correct)
         carried = {"eager": expected.carried, "graphed": found.carried}
         assert (found.carried is None) == (kind == "retrieval")
         for left, right in zip(found.carried or (), expected.carried or (), strict=True):
             torch.testing.assert_close(left.association, right.association, **CLOSE)
 
 
-def test_what_it_hands_out_stays_when_it_runs_again():
-    model, batches = batches_of("carried")
+def test_what_it_hands_out_stays_when_it_runs_again(device):
+    model, batches = batches_of("carried", device)
     graphed = GraphedStepper(EagerStepper(model, model, 0.0))
     first = graphed(batches[0], None)
     loss, states = first.loss.clone(), [s.map(torch.clone) for s in first.carried]
@@ -83,11 +88,17 @@ def test_what_it_hands_out_stays_when_it_runs_again():
         assert torch.equal(state.association, kept.association)
 
 
-def test_each_shape_has_its_own_graph():
-    model, batches = batches_of("retrieval")
+def test_each_shape_has_its_own_graph(device):
+    model, batches = batches_of("retrieval", device)
     eager = EagerStepper(model, model, 0.0)
     graphed = GraphedStepper(eager)
-    fewer = replace(batches[1], input_ids=batches[1].input_ids[:3], labels=batches[1].labels[:3])
-    for batch in (batches[0], fewer, batches[0]):
+    fewer_rows = batches[1].map(lambda tensor: tensor[:3])
+    fewer_questions = replace(
+        batches[2],
+        question_ids=batches[2].question_ids[:, :2],
+        question_labels=batches[2].question_labels[:, :2],
+    )
+    for batch in (batches[0], fewer_rows, fewer_questions, batches[3]):
         expected = float(eager(batch, None).loss)
         assert float(graphed(batch, None).loss) == pytest.approx(expected, rel=1e-4)
+    assert len(graphed._graphs) == 3

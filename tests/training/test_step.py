@@ -1,11 +1,12 @@
 """One step in float64, by hand: where rows start, what is carried, what enters the loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from armt import ARMTConfig, NoMemoryConfig
+from armt.core.errors import DataError
 from armt.core.shapes import Tensor
 from armt.core.state import State
 from armt.tasks.contract import Batch
@@ -123,6 +124,41 @@ def test_the_write_penalty_enters_loss_and_gradient(model):
     torch.testing.assert_close(found[gate], expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("quiet", [(True, False, True), (False, True, False)])
+def test_the_write_penalty_counts_quiet_rows_only(model, quiet):
+    batch = replace(a_batch([False] * 3), is_quiet=torch.tensor(quiet))
+    old = state_before(model)
+    plain = EagerStepper(model, model, 0.0)(batch, old.layers)
+    without = gradients(model)
+    penalised = EagerStepper(model, model, 0.5)(batch, old.layers)
+    found = gradients(model)
+    lengths = []
+    for row in torch.tensor(quiet).nonzero()[:, 0]:
+        start = old.detach().select_rows(row[None])
+        after = model(batch.input_ids[row[None], :CARRY_LEN], state=start).state
+        pairs = zip(start.layers, after.layers, strict=True)
+        lengths += [(new.association - kept.association).norm() for kept, new in pairs]
+    change = sum(lengths) / len(lengths)
+    expected = (plain.loss + 0.5 * change).detach()
+    torch.testing.assert_close(penalised.loss, expected, rtol=1e-6, atol=1e-8)
+    (0.5 * change).backward()
+    for name, parameter in model.named_parameters():
+        wanted = without[name] if parameter.grad is None else without[name] + parameter.grad
+        # the lengths are measured in single precision
+        torch.testing.assert_close(found[name], wanted, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_where_no_row_is_quiet_nothing_is_penalised(model):
+    batch, old = a_batch([False] * 3), state_before(model)
+    loud = replace(batch, is_quiet=torch.zeros(3, dtype=torch.bool))
+    plain = EagerStepper(model, model, 0.0)(batch, old.layers)
+    expected = gradients(model)
+    found = EagerStepper(model, model, 0.5)(loud, old.layers)
+    assert found.loss == plain.loss
+    for name, gradient in gradients(model).items():
+        assert torch.equal(gradient, expected[name]), name
+
+
 def test_without_a_state_there_is_nothing_to_penalise():
     model = recurrent(NoMemoryConfig())
     results = [EagerStepper(model, model, weight)(a_batch(), None) for weight in (0.0, 0.5)]
@@ -149,6 +185,93 @@ def test_the_mean_change_by_hand():
     two = pair([[[0.0, 0.0]], [[0.0, 2.0]]], [[0.0], [0.0]])
     assert float(mean_change((zero, zero), (one, two))) == pytest.approx((5 + 13 + 0 + 2) / 4)
     assert float(mean_change((one,), (one,))) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_mean_change_of_some_rows_by_hand():
+    zero = pair([[[0.0, 0.0]], [[0.0, 0.0]]], [[0.0], [0.0]])
+    one = pair([[[3.0, 0.0]], [[3.0, 4.0]]], [[4.0], [12.0]])  # lengths 5 and 13
+    first, both, none = (torch.tensor(rows) for rows in ((1, 0), (1, 1), (0, 0)))
+    changes = [float(mean_change((zero,), (one,), rows.bool())) for rows in (first, both, none)]
+    assert changes == pytest.approx([5, 9, 0])
+
+
+def a_question_batch(question_len, resets=None) -> Batch:
+    """Three rows of two segments, and four questions of each that bear different numbers of labels.
+
+    The first label of a question is never learned from: nothing stands before it.
+    """
+    ids = random_ids(3, CARRY_LEN, seed=8)
+    questions = random_ids(12, question_len, seed=10).unflatten(0, (3, 4))
+    generator = torch.Generator().manual_seed(11)
+    is_labelled = torch.rand(questions.shape, generator=generator) < 0.7
+    is_labelled &= torch.arange(question_len) > 0
+    return Batch(
+        input_ids=ids,
+        labels=torch.full_like(ids, -100),
+        question_ids=questions,
+        question_labels=questions.masked_fill(~is_labelled, -100),
+        resets=None if resets is None else torch.tensor(resets),
+        carry_len=0 if resets is None else CARRY_LEN,
+        label_start=1,
+    )
+
+
+def ask_by_hand(model, batch, old) -> Tensor:
+    """Reads each row and asks it each question, one by one; returns the loss over all labels."""
+    total, num_labels = torch.zeros(()), 0
+    for row in range(3):
+        start = old.detach().select_rows(torch.tensor([row]))
+        if batch.resets is None or batch.resets[row]:
+            start = model.init_state(1)
+        for question, labels in zip(
+            batch.question_ids[row], batch.question_labels[row], strict=True
+        ):
+            after = model(batch.input_ids[row : row + 1], state=start).state
+            output = model(question[None], labels=labels[None], state=after)
+            count = int(output.num_labels)
+            total, num_labels = total + count * (output.loss if count else 0), num_labels + count
+    return total / num_labels
+
+
+@pytest.mark.parametrize("schedule", ["sequential", "waves"])
+@pytest.mark.parametrize("question_len", [SEGMENT_LEN - 1, SEGMENT_LEN])
+@pytest.mark.parametrize("resets", [None, (False, True, False)])
+def test_questions_are_those_asked_one_by_one(question_len, resets, schedule):
+    # gpt2, whose norms keep double precision: the same text is gone through in other orders
+    model = recurrent(ARMTConfig(num_memory_tokens=2, d_mem=4), "gpt2", schedule=schedule)
+    batch, old = a_question_batch(question_len, resets), state_before(model)
+    result = EagerStepper(model, model, 0.0)(batch, old.layers)
+    found = gradients(model)
+    loss = ask_by_hand(model, batch, old)
+    loss.backward()
+    torch.testing.assert_close(result.loss, loss.detach(), **CLOSE)
+    assert int(result.num_labels) == int((batch.question_labels != -100).sum())
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(found[name], gradient, **CLOSE)
+    assert (result.carried is None) == (resets is None)
+
+
+def test_what_a_question_leaves_in_the_state_is_thrown_away(model):
+    batch, old = a_question_batch(SEGMENT_LEN, [False] * 3), state_before(model)
+    result = EagerStepper(model, model, 0.0)(batch, old.layers)
+    expected = model.read(batch.input_ids, old)
+    for found, wanted in zip(result.carried, expected.layers, strict=True):
+        assert torch.equal(found.association, wanted.association)
+
+
+def test_the_penalty_is_on_the_text_before_questions(model):
+    batch, old = a_question_batch(SEGMENT_LEN, [False] * 3), state_before(model)
+    losses = [EagerStepper(model, model, weight)(batch, old.layers).loss for weight in (0.0, 0.5)]
+    start = tuple(layer.detach() for layer in old.layers)
+    change = mean_change(start, model.read(batch.input_ids, old).layers)
+    torch.testing.assert_close(losses[1], losses[0] + 0.5 * change, **CLOSE)
+
+
+def test_a_text_before_questions_must_end_with_a_segment(model):
+    batch = a_question_batch(SEGMENT_LEN)
+    short = replace(batch, input_ids=batch.input_ids[:, :-1], labels=batch.labels[:, :-1])
+    with pytest.raises(DataError, match=rf"segments of {SEGMENT_LEN} tokens. Got {CARRY_LEN - 1}"):
+        _ = EagerStepper(model, model, 0.0)(short, None)
 
 
 def test_an_unmoved_memory_has_a_finite_gradient():

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import nn
 
+from armt.core.errors import DataError
 from armt.core.shapes import Bool, Float, Tensor
 from armt.core.state import State
 from armt.recurrence.model import Recurrent, RecurrentOutput
@@ -88,9 +89,19 @@ class EagerStepper:
         return StepResult(loss.detach(), output.num_labels, output.num_correct, carried)
 
     def _ask(self, batch: Batch, state: RecurrentState) -> RecurrentOutput:
-        """Asks every question for itself from the state of its row."""
+        """Asks every question for itself from the state of its row.
+
+        Raises:
+            DataError: the text does not end with a segment, so that its end is not in the state.
+        """
         assert batch.question_ids is not None, "there are questions"
         assert batch.question_labels is not None, "questions have labels"
+        if state.pending.shape[1]:
+            raise DataError(
+                "Questions are asked from the memory, so a text before them must be whole segments "
+                f"of {self.recurrent.recurrence.segment_len} tokens. Got {batch.input_ids.shape[1]}"
+                " tokens: set `recurrence.segment_len` to fit."
+            )
         num_questions = batch.question_ids.shape[1]
         forks = tuple(
             layer.map(lambda value: value.repeat_interleave(num_questions, dim=0))
