@@ -262,10 +262,95 @@ def test_the_published_model_is_told_by_its_options():
     assert ARMTConfig.published(use_unit_features=True).use_unit_features
 
 
+HARD = {"num_memory_tokens": 1, "d_mem": 4, "gate": "hard"}
+
+
+def gates_at(logits, config, dtype=DOUBLE, is_training=False):
+    """The gates of tokens with these logits."""
+    memory = rough_memory(config, dtype).train(is_training)
+    with torch.no_grad():
+        torch.nn.init.zeros_(memory.to_gate.bias)
+        torch.nn.init.zeros_(memory.to_gate.weight)[0, 0] = 1.0
+    rest = torch.zeros(len(logits), D_MODEL - 1, dtype=dtype)
+    return memory._gates(torch.cat([logits[:, None], rest], dim=1)[None]).flatten()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_clipped_gate_is_exactly_zero_or_one(dtype):
+    logits = torch.tensor([-60.0, -5.0, -2.5, 2.5, 5.0, 60.0]).to(dtype).requires_grad_()
+    gates = gates_at(logits, ARMTConfig(**HARD), dtype)
+    assert gates.requires_grad
+    assert gates.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_the_gradient_of_a_hard_gate_is_that_of_the_stretched_sigmoid():
+    logits = torch.tensor([-5.0, -2.5, -1.0, 0.0, 0.3, 2.0, 2.5, 5.0], dtype=DOUBLE)
+    step = 1e-6
+
+    def stretched(x):
+        return 1.2 / (1 + (-x).exp()) - 0.1
+
+    places = logits.clone().requires_grad_()
+    gates = gates_at(places, ARMTConfig(**HARD))
+    torch.testing.assert_close(gates.detach(), stretched(logits).clamp(0, 1))
+    gates.sum().backward()
+    slopes = (stretched(logits + step) - stretched(logits - step)) / (2 * step)
+    torch.testing.assert_close(places.grad, slopes, rtol=1e-8, atol=0)
+    assert (places.grad > 0.005).all()
+
+
+@pytest.mark.parametrize(("bias", "gate"), [(-9.0, 0), (9.0, 1)])
+def test_a_gate_that_stands_still_can_be_moved(bias, gate):
+    memory = rough_memory(ARMTConfig(**HARD, gate_bias=bias))
+    _ = torch.nn.init.zeros_(memory.to_gate.weight)
+    hidden = torch.randn(2, 1, D_MODEL, dtype=DOUBLE)
+    state = memory.write(hidden, memory.init_state(2))
+    assert bool(state.association.any()) == bool(gate)
+    state.association.sum().backward()
+    assert memory.to_gate.bias.grad.abs().item() > 0
+
+
+def test_noise_moves_the_logits_in_training_alone():
+    options = {"num_memory_tokens": 1, "d_mem": 4}
+    logits = torch.full((20_000,), 0.7, dtype=DOUBLE)
+    noisy = ARMTConfig(**options, gate_noise=0.5)
+    calm = gates_at(logits, ARMTConfig(**options), is_training=True)
+    assert torch.equal(gates_at(logits, noisy), calm)
+    _ = torch.manual_seed(3)
+    found = [gates_at(logits, noisy, is_training=True).logit().detach() for _ in range(2)]
+    assert not torch.equal(*found)
+    for each in found:
+        assert float(each.mean()) == pytest.approx(0.7, abs=0.02)
+        assert float(each.std()) == pytest.approx(0.5, abs=0.02)
+    assert float(torch.corrcoef(torch.stack(found))[0, 1]) == pytest.approx(0, abs=0.03)
+
+
+def test_without_noise_nothing_is_drawn():
+    memory = rough_memory(ARMTConfig(**HARD)).train()
+    before = torch.get_rng_state()
+    _ = memory.write(torch.zeros(1, 1, D_MODEL, dtype=DOUBLE), memory.init_state(1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_noise_opens_a_hard_gate_that_stands_near_the_edge():
+    memory = rough_memory(ARMTConfig(**HARD, gate_noise=0.5))
+    _ = torch.nn.init.zeros_(memory.to_gate.weight)
+    _ = torch.nn.init.constant_(memory.to_gate.bias, -math.log(11) - 0.2)  # 1.2 / 12 - 0.1 = 0
+    hidden = torch.randn(200, 1, D_MODEL, dtype=DOUBLE)
+    shares = []
+    for is_training in (False, True):
+        _ = memory.train(is_training)
+        state = memory.write(hidden, memory.init_state(200))
+        shares.append(float(state.association.flatten(1).any(1).double().mean()))
+    assert shares[0] == 0
+    assert 0.2 < shares[1] < 0.6  # the edge is 0.4 deviations away
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"d_mem": 0}, "d_mem"),
+        ({"gate_noise": -0.1}, r"`gate_noise` must not be negative. Got -0.1"),
         ({"nu": 0}, "nu"),
         ({"num_memory_tokens": 0}, "num_memory_tokens"),
         ({"num_heads": 3, "d_mem": 8}, "divide"),
