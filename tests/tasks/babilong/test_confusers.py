@@ -1,34 +1,61 @@
 """Background sentences that look like facts are found and put in at sentence gaps."""
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
-from armt.core.errors import ConfigError
+from armt.core.errors import ConfigError, DataError
+from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES
 from armt.tasks.babilong import BackgroundStore, BackgroundWalk, build_store
-from armt.tasks.babilong.confusers import Confusers, ConfusingWalk, sentences_with
+from armt.tasks.babilong.confusers import Confusers, ConfusingWalk, NameSwaps, sentences_with
 from armt.tasks.babilong.corpus import Book
 from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.contract import Ids
 from armt.tasks.encoder import TokenizerEncoder
+from armt.tasks.tokenizer import train_tokenizer
 
 PLAIN = "The rain had fallen upon the long grey road since the early morning of that day."
 NAMED = "Nobody knew why Mary had kept the old letters for so very many years after it."
 PLACED = "They sat down in the kitchen and spoke of nothing but the weather until evening."
 BOTH = "It was long since John had been seen in the garden with his brother and the dog."
+BARE = "Xylographers went on and on for years upon years until it was over at last for them."
+NATURAL = {NAMED, PLACED, BOTH}
 
 
 @pytest.fixture(scope="module")
 def novel(encoder: TokenizerEncoder) -> BackgroundStore:
     text = " ".join([PLAIN] * 20 + [NAMED, PLACED, BOTH] + [PLAIN] * 20)
-    return build_store([Book("a", text), Book("b", " ".join([PLAIN] * 30))], encoder)
+    return build_store([Book("a", text), Book("b", " ".join([BARE] * 30))], encoder)
 
 
-def _sentences(store: BackgroundStore, encoder: TokenizerEncoder, numbers: np.ndarray) -> list[str]:
+def _texts(encoder: TokenizerEncoder, sentences: Iterable[Ids]) -> list[str]:
+    return [encoder.decode(sentence).strip() for sentence in sentences]
+
+
+def _numbered(store: BackgroundStore, encoder: TokenizerEncoder, numbers: Ids) -> list[str]:
     offsets = store.sentence_offsets
-    return [encoder.decode(store.tokens[offsets[n] : offsets[n + 1]]).strip() for n in numbers]
+    return _texts(encoder, (store.tokens[offsets[n] : offsets[n + 1]] for n in numbers))
+
+
+def _is_swap(text: str, source: str) -> bool:
+    """Whether `text` is `source` with names replaced by people, nouns after "the" by places."""
+    new, old = (re.split(r"(\W+)", each) for each in (text, source))
+    if len(new) != len(old):
+        return False
+
+    def is_right(place: int) -> bool:
+        if new[place] in PEOPLE:
+            return re.fullmatch("[A-Z][a-z]+", old[place]) is not None
+        is_noun = re.fullmatch("[a-z]{3,}", old[place]) is not None
+        return new[place] in PLACES and is_noun and old[place - 2 : place] == ["the", " "]
+
+    return all(is_right(place) for place in range(len(new)) if new[place] != old[place])
 
 
 def test_finds_exactly_the_sentences_that_hold_a_word(
@@ -36,16 +63,16 @@ def test_finds_exactly_the_sentences_that_hold_a_word(
 ) -> None:
     words = [np.asarray(encoder.encode(word)) for word in (" Mary", " kitchen")]
     found = sentences_with(novel, words)
-    assert sorted(_sentences(novel, encoder, found)) == sorted([NAMED, PLACED])
+    assert sorted(_numbered(novel, encoder, found)) == sorted([NAMED, PLACED])
 
 
 def test_leaves_out_books_that_may_not_be_read(
     novel: BackgroundStore, encoder: TokenizerEncoder
 ) -> None:
-    from dataclasses import replace
-
     closed = replace(novel, books=(1,))
     assert not len(sentences_with(closed, [np.asarray(encoder.encode(" Mary"))]))
+    assert len(NameSwaps(novel, encoder))
+    assert not len(NameSwaps(closed, encoder))
     rng = np.random.default_rng(0)
     background = BackgroundWalk(closed, rng).take(300)
     assert Confusers(closed, encoder).mix(background, rng, 10) is background
@@ -54,10 +81,16 @@ def test_leaves_out_books_that_may_not_be_read(
 def test_draws_sentences_with_person_and_place_more_often(
     novel: BackgroundStore, encoder: TokenizerEncoder
 ) -> None:
-    drawn = Confusers(novel, encoder).draw(np.random.default_rng(0), 3000)
-    counts = Counter(_sentences(novel, encoder, drawn))
-    assert set(counts) == {NAMED, PLACED, BOTH}
-    assert counts[BOTH] / 3000 == pytest.approx(0.3 + 0.7 / 3, abs=0.03)
+    drawn = Confusers(novel, encoder).draw(np.random.default_rng(0), 6000)
+    counts = Counter(_texts(encoder, drawn))
+    natural = {text: count for text, count in counts.items() if text in NATURAL}
+    num_natural = sum(natural.values())
+    assert set(natural) == NATURAL
+    assert num_natural / 6000 == pytest.approx(0.5, abs=0.03)
+    assert counts[BOTH] / num_natural == pytest.approx(0.3 + 0.7 / 3, abs=0.03)
+    made = set(counts) - NATURAL
+    assert all(any(_is_swap(text, source) for source in (PLAIN, *NATURAL)) for text in made)
+    assert all(any(name in text for name in (*PEOPLE, *PLACES)) for text in made)
 
 
 def test_mixed_text_is_the_old_one_with_whole_sentences_between(
@@ -72,21 +105,87 @@ def test_mixed_text_is_the_old_one_with_whole_sentences_between(
     assert mixed.gaps[0] == 0
     assert mixed.gaps[-1] == len(mixed.tokens)
     pieces = [mixed.tokens[a:b] for a, b in zip(mixed.gaps[:-1], mixed.gaps[1:], strict=True)]
-    confusing = {NAMED, PLACED, BOTH}
-    texts = [encoder.decode(piece).strip() for piece in pieces]
-    cut = [text for text in texts if text not in {PLAIN, *confusing}]
+    texts = _texts(encoder, pieces)
+
+    def is_confusing(text: str) -> bool:
+        return text in NATURAL or (text != PLAIN and _is_swap(text, PLAIN))
+
+    cut = [text for text in texts if text not in (PLAIN, BARE) and not is_confusing(text)]
     assert len(cut) <= 1, "only the sentence at the end of what was taken is cut"
     added = len(mixed.tokens) - len(plain.tokens)
-    assert 10 <= sum(text in confusing for text in texts) <= 90
+    assert 10 <= sum(map(is_confusing, texts)) <= 90
+    assert sum(is_confusing(text) and text not in NATURAL for text in texts) >= 5
     assert added > 200
     own = [plain.tokens[a:b] for a, b in zip(plain.gaps[:-1], plain.gaps[1:], strict=True)]
 
     def others(each: list[np.ndarray]) -> np.ndarray:
-        kept = [piece for piece in each if encoder.decode(piece).strip() not in confusing]
-        return np.concatenate(kept)
+        return np.concatenate(
+            [
+                piece
+                for piece, text in zip(each, _texts(encoder, each), strict=True)
+                if not is_confusing(text)
+            ]
+        )
 
-    rest, expected = others(pieces), others(own)
-    np.testing.assert_array_equal(rest, expected)
+    np.testing.assert_array_equal(others(pieces), others(own))
+
+
+def test_only_whole_words_are_replaced(store: BackgroundStore, encoder: TokenizerEncoder) -> None:
+    half = replace(store, books=store.books[::2])
+    swaps, rng = NameSwaps(half, encoder), np.random.default_rng(3)
+    made = _texts(encoder, (swaps.draw(rng) for _ in range(400)))
+    sources: dict[int, list[str]] = defaultdict(list)
+    ranges = [np.arange(*half.book_offsets[book : book + 2]) for book in half.books]
+    for source in _numbered(half, encoder, np.concatenate(ranges)):
+        sources[len(re.split(r"\W+", source))].append(source)
+    for text in made:
+        assert any(_is_swap(text, source) for source in sources[len(re.split(r"\W+", text))]), text
+    assert len(set(made)) > 250
+    holds = [
+        tuple(any(name in text for name in names) for names in (PEOPLE, PLACES)) for text in made
+    ]
+    assert min(holds.count(each) for each in ((True, False), (False, True), (True, True))) > 40
+
+
+def test_what_is_drawn_depends_on_the_chance_alone(
+    store: BackgroundStore, encoder: TokenizerEncoder
+) -> None:
+    runs = [
+        _texts(encoder, Confusers(store, encoder).draw(np.random.default_rng(seed), 50))
+        for seed in (5, 5, 6)
+    ]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def _facts_of(text: str) -> list[str]:
+    people, verbs, places = ("|".join(names) for names in (PEOPLE, MOVE_VERBS, PLACES))
+    return re.findall(f"(?:{people}) (?:{verbs}) to the (?:{places})", text)
+
+
+def _own_store(sentences: Iterable[str]) -> tuple[BackgroundStore, TokenizerEncoder]:
+    """A store of each sentence thirty times, and an encoder to which its words are tokens."""
+    text = " ".join(sentence for sentence in sentences for _ in range(30))
+    names = " ".join(f"{name}. {name}" for name in (*PEOPLE, *PLACES))
+    encoder = TokenizerEncoder(train_tokenizer([text, names], vocab_size=600))
+    return build_store([Book("a", text)], encoder), encoder
+
+
+def test_no_sentence_becomes_a_fact() -> None:
+    tail = "went back to the kitchen with the dog of the house that evening."
+    store, encoder = _own_store([f"Tom {tail}", f"Tom saw how Bob {tail}"])
+    swaps, rng = NameSwaps(store, encoder), np.random.default_rng(0)
+    made = _texts(encoder, (swaps.draw(rng) for _ in range(300)))
+    assert not [text for text in made if _facts_of(text)]
+    assert {text.split()[0] for text in made} == set(PEOPLE)
+    assert all("saw how Bob went back to the" in text for text in made)
+    assert any("to the bedroom" in text for text in made)
+
+
+def test_a_background_of_nothing_but_facts_is_told() -> None:
+    store, encoder = _own_store(["Mary went to the kitchen and it was dark all over that place."])
+    assert len(NameSwaps(store, encoder))
+    with pytest.raises(DataError, match="become facts of the world"):
+        _ = NameSwaps(store, encoder).draw(np.random.default_rng(0))
 
 
 def test_stream_with_confusers_is_deterministic_and_differs_from_one_without(

@@ -3,8 +3,9 @@
 A novel says "Mary had not known" or "he went into the kitchen" once in a hundred thousand tokens. A
 memory that writes such a sentence loses a fact, so over millions of tokens these few decide; in
 training they are too rare to be learned from. Half of those put in stand in the same books as the
-rest; the other half are made from sentences about others: a name becomes one of a person of the
-world, or the noun after a "the" one of its places. None of them holds a fact word for word.
+rest; the other half are made from sentences about others: a capitalised word, a name or the first
+of the sentence, becomes a person of the world, or the noun after a "the" one of its places. What is
+made never holds a fact word for word.
 """
 
 import re
@@ -14,6 +15,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from armt.core.errors import DataError
 from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES, IntArray, move_text
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.walks import Background, BackgroundWalk
@@ -32,6 +34,9 @@ _NAME = re.compile(r" [A-Z][a-z]+")
 _NOUN = re.compile(r" [a-z]{3,}")
 _LEAST_COUNT = 20
 """A token that stands in the books less often is no name or noun to be replaced."""
+
+_MOST_TRIES = 1000
+"""Sentences tried for one that does not become a fact."""
 
 
 def sentences_with(store: BackgroundStore, words: Sequence[Ids]) -> IntArray:
@@ -134,8 +139,12 @@ class NameSwaps:
         return len(self._numbers)
 
     def draw(self, rng: np.random.Generator) -> Ids:
-        """Returns a random sentence with a person, a place or both put in."""
-        while True:
+        """Returns a random sentence with a person, a place or both put in.
+
+        Raises:
+            DataError: the sentences become facts.
+        """
+        for _ in range(_MOST_TRIES):
             is_moving = len(self._moving) and rng.random() < _MOVING_SHARE
             number = rng.choice(self._moving if is_moving else self._numbers)
             sentence = _sentence(self._store, int(number))
@@ -143,6 +152,10 @@ class NameSwaps:
             text = self._decode(swapped)
             if not any(fact in text for fact in self._facts):
                 return swapped
+        raise DataError(
+            "With the world's names put in, the sentences of the background become facts of the "
+            f"world ({_MOST_TRIES:,} were tried). Give more text, or set `confuser_gap` to 0."
+        )
 
     def _find(self, tokens: Ids) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Marks the tokens that are a whole name, and those that are a whole noun after "the"."""
