@@ -1,10 +1,12 @@
-from itertools import islice, pairwise
+from collections import Counter
+from itertools import islice, pairwise, product
 
 import numpy as np
 import pytest
 import torch
 
 from armt.core.errors import ConfigError
+from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES
 from armt.tasks.babilong import Book, FactStreamConfig, build_store
 from armt.tasks.babilong.corpus import is_test_book
 from armt.tasks.contract import NO_LABEL
@@ -75,6 +77,45 @@ def test_labels_are_answers_and_their_ends(store, encoder, options):
             assert labelled.count("<|endoftext|>") == len(answers)
 
 
+def facts_in(encoder, tokens):
+    """The places [start, end) of all facts in a row of tokens, by looking for each everywhere."""
+    forms = [
+        encoder.encode(f" {person} {verb} to the {place}.")
+        for person, verb, place in product(PEOPLE, MOVE_VERBS, PLACES)
+    ]
+    return [
+        (start, start + len(form))
+        for form in forms
+        for start in range(len(tokens) - len(form) + 1)
+        if tokens[start : start + len(form)] == form
+    ]
+
+
+@pytest.mark.parametrize("confuser_gap", [0, 60])
+def test_a_row_is_quiet_where_no_fact_touches_its_carried_text(store, encoder, confuser_gap):
+    options = {**CARRIED, "carry_len": 64, "gap_len": (24, 300), "confuser_gap": confuser_gap}
+    run = batches(store, encoder, options, 24)
+    counts = Counter()
+    for row in range(6):
+        carried: list[int] = []
+        for batch in run:
+            carried = [] if batch.resets[row] else carried
+            ids = batch.input_ids[row].tolist()
+            begin, end = len(carried), len(carried) + 64
+            facts = facts_in(encoder, carried + ids)
+            touching = [(first, last) for first, last in facts if first < end and last > begin]
+            assert bool(batch.is_quiet[row]) == (not touching)
+            is_cut = all(first < begin or last > end for first, last in touching)
+            counts["quiet" if not touching else "cut" if is_cut else "told"] += 1
+            carried += ids[:64]
+    assert min(counts[kind] for kind in ("quiet", "cut", "told")) > 4, counts
+
+
+def test_where_nothing_is_carried_no_row_is_called_quiet(store, encoder):
+    for options in (SHORT, DENSE):
+        assert batches(store, encoder, options, 1)[0].is_quiet is None
+
+
 @pytest.mark.parametrize("options", [CARRIED, DENSE])
 def test_text_may_bear_loss_too(store, encoder, options):
     plain, weighted = (
@@ -99,6 +140,8 @@ def test_seeking_yields_the_same_batches(store, encoder, options):
             assert (batch.resets is None) == (again.resets is None)
             if batch.resets is not None:
                 assert torch.equal(batch.resets, again.resets)
+            if batch.is_quiet is not None:
+                assert torch.equal(batch.is_quiet, again.is_quiet)
     other = batches(store, encoder, options, 1, seed=1)[0]
     assert other.input_ids.shape != run[0].input_ids.shape or not torch.equal(
         other.input_ids, run[0].input_ids
