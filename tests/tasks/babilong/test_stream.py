@@ -93,22 +93,25 @@ def facts_in(encoder, tokens):
 
 @pytest.mark.parametrize("confuser_gap", [0, 60])
 def test_a_row_is_quiet_where_no_fact_touches_its_carried_text(store, encoder, confuser_gap):
-    options = {**CARRIED, "carry_len": 64, "gap_len": (24, 300), "confuser_gap": confuser_gap}
-    run = batches(store, encoder, options, 24)
+    options = {**CARRIED, "segment_len": 16, "carry_len": 16, "gap_len": (8, 100)}
+    run = batches(store, encoder, {**options, "confuser_gap": confuser_gap}, 60)
     counts = Counter()
     for row in range(6):
         carried: list[int] = []
         for batch in run:
             carried = [] if batch.resets[row] else carried
             ids = batch.input_ids[row].tolist()
-            begin, end = len(carried), len(carried) + 64
+            begin, end = len(carried), len(carried) + 16
             facts = facts_in(encoder, carried + ids)
             touching = [(first, last) for first, last in facts if first < end and last > begin]
             assert bool(batch.is_quiet[row]) == (not touching)
             is_cut = all(first < begin or last > end for first, last in touching)
             counts["quiet" if not touching else "cut" if is_cut else "told"] += 1
-            carried += ids[:64]
-    assert min(counts[kind] for kind in ("quiet", "cut", "told")) > 4, counts
+            counts["just before"] += begin in {last for _, last in facts}
+            counts["just after"] += end in {first for first, _ in facts}
+            carried += ids[:16]
+    assert set(counts) == {"quiet", "cut", "told", "just before", "just after"}
+    assert min(counts.values()) > 2, counts
 
 
 def test_where_nothing_is_carried_no_row_is_called_quiet(store, encoder):
