@@ -11,19 +11,23 @@ from armt.serving.folders import boxed_folder
 from benchmarking.benches import CASE, SHAPE, make_bench
 
 
-def built(shape, segment_len, device="cpu", dtype=torch.float32, seed=0):
-    options = {"dtype": dtype, "device": torch.device(device), "seed": seed}
+def built(shape, segment_len, dtype=torch.float32, seed=0):
+    options = {"dtype": dtype, "device": torch.device("cpu"), "seed": seed}
     return build_model(shape, ARMTConfig(), segment_len, **options)
 
 
 @pytest.mark.parametrize("name", MODEL_SHAPES)
 def test_every_shape_is_what_its_name_says(name):
     shape = model_shape(name)
-    model = built(shape, shape.segment_len, "meta", torch.bfloat16)
+    model = built(replace(shape, num_layers=2, vocab_size=5), shape.segment_len, torch.bfloat16)
     config = model.config
     assert config.model_type == shape.family
-    assert (config.num_hidden_layers, config.hidden_size) == (shape.num_layers, shape.d_model)
-    assert (len(model.memory.layers), model.memory.num_tokens) == (shape.num_layers, 16)
+    assert (config.num_hidden_layers, config.hidden_size, config.vocab_size) == (
+        2,
+        shape.d_model,
+        5,
+    )
+    assert (len(model.memory.layers), model.memory.num_tokens) == (2, 16)
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
     assert model.recurrence.segment_len == shape.segment_len
 
@@ -33,9 +37,9 @@ def test_every_shape_is_what_its_name_says(name):
 )
 def test_the_layers_have_the_weights_of_their_models(name, num_millions):
     shape = model_shape(name)
-    model = built(shape, shape.segment_len, "meta")
-    weights = sum(each.numel() for layer in model.anatomy.layers for each in layer.parameters())
-    assert round(weights / 1e6) == num_millions
+    (layer,) = built(replace(shape, num_layers=1, vocab_size=1), 8).anatomy.layers
+    num_weights = shape.num_layers * sum(each.numel() for each in layer.parameters())
+    assert round(num_weights / 1e6) == num_millions
 
 
 def test_the_boxed_shape_is_that_of_the_boxed_model():

@@ -12,7 +12,6 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from armt.core.errors import BackboneError
 from armt.core.layer_shape import LayerShape
-from armt.core.shapes import Float, Tensor
 
 TESTED_FAMILIES = frozenset(
     {
@@ -145,13 +144,13 @@ def accepts_logits_to_keep(model: PreTrainedModel) -> bool:
     return "logits_to_keep" in inspect.signature(type(model).forward).parameters
 
 
-def embedding_std(anatomy: Anatomy) -> Float[Tensor, ""]:
+def embedding_std(anatomy: Anatomy) -> float:
     """Standard deviation of the first token embeddings, as the first layer sees them."""
     device = next(anatomy.embedding.parameters()).device
     num_rows = int(getattr(anatomy.embedding, "num_embeddings", 1))
     with torch.no_grad():
         rows = anatomy.embedding(torch.arange(min(num_rows, 1024), device=device))
-    return rows.detach().float().std()
+    return float(rows.detach().float().std())
 
 
 @torch.no_grad()
@@ -191,13 +190,13 @@ def check_causal_and_cached(model: PreTrainedModel, *, tolerance: float = 1e-3) 
         )
 
 
-def _logits(model: PreTrainedModel, ids: Tensor, **options: Any) -> Tensor:
+def _logits(model: PreTrainedModel, ids: torch.Tensor, **options: Any) -> torch.Tensor:
     return cast("Any", model)(input_ids=ids, **options).logits.float()
 
 
-def _logits_in_pieces(model: PreTrainedModel, ids: Tensor) -> Tensor:
+def _logits_in_pieces(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     cache: Any = None
-    logits: list[Tensor] = []
+    logits: list[torch.Tensor] = []
     for piece in ids.split(5, dim=1):
         try:
             given: dict[str, Any] = {CACHE_NAME: cache, "use_cache": True}
@@ -212,5 +211,5 @@ def _logits_in_pieces(model: PreTrainedModel, ids: Tensor) -> Tensor:
     return torch.cat(logits, dim=1)
 
 
-def _gap(found: Tensor, expected: Tensor) -> float:
+def _gap(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))

@@ -1,5 +1,6 @@
 """What a segment costs at least: operations, and bytes that must move, whatever runs it."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -28,8 +29,6 @@ class SegmentFloor(NamedTuple):
     """The hidden states of all positions, into each layer and out of it. What a layer keeps between
     its own steps is not counted: it depends on what is fused."""
 
-    num_text_tokens: int
-
     @property
     def nbytes(self) -> int:
         """Bytes in all."""
@@ -46,22 +45,22 @@ class SegmentFloor(NamedTuple):
 
 
 def segment_floor(shape: ModelShape, memory: ARMTConfig) -> SegmentFloor:
-    """Returns the floor of a shape with a memory; nothing is computed and no weight allocated."""
+    """Returns the floor of a shape with a memory, from one of its layers; all are alike."""
+    num_layers = shape.num_layers
     model = build_model(
-        shape,
+        replace(shape, num_layers=1, vocab_size=1),
         memory,
         shape.segment_len,
         dtype=torch.bfloat16,
-        device=torch.device("meta"),
+        device=torch.device("cpu"),
         seed=0,
     )
-    layers = [*model.anatomy.layers, *model.memory.mechanisms]
-    num_weights = sum(each.numel() for layer in layers for each in layer.parameters())
+    modules = [*model.anatomy.layers, *model.memory.mechanisms]
+    num_weights = sum(each.numel() for module in modules for each in module.parameters())
     num_positions = shape.segment_len + model.memory.num_tokens
     return SegmentFloor(
-        flops=count_flops(model),
-        weight_nbytes=_HALF_NBYTES * num_weights,
-        state_nbytes=2 * model.init_state(1).nbytes,
-        hidden_nbytes=2 * _HALF_NBYTES * shape.num_layers * num_positions * shape.d_model,
-        num_text_tokens=shape.segment_len,
+        flops=SegmentFlops(*(num_layers * each for each in count_flops(model))),
+        weight_nbytes=num_layers * _HALF_NBYTES * num_weights,
+        state_nbytes=num_layers * 2 * model.init_state(1).nbytes,
+        hidden_nbytes=num_layers * 2 * _HALF_NBYTES * num_positions * shape.d_model,
     )

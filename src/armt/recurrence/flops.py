@@ -1,6 +1,5 @@
 """Counts the floating-point operations of a segment, to say how much of a machine is used."""
 
-import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -67,9 +66,6 @@ def _backbone_flops(model: Recurrent, num_positions: int) -> tuple[int, int]:
 def _watch(memory: Memory[Any], model: Recurrent) -> tuple[int, list[int]]:
     """Watches a memory with one segment: its operations, and the lengths of its extra passes."""
     like = next(memory.parameters(), torch.zeros(()))
-    if like.is_meta:  # without values there is no autocast either
-        memory = copy.deepcopy(memory).to_empty(device="cpu")
-        like = next(memory.parameters())
     visit = model.memory.visit()
     text_len, pass_lens = model.recurrence.segment_len, list[int]()
     hidden = like.new_zeros(1, text_len + model.memory.num_tokens, model.anatomy.d_model)
