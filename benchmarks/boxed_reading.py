@@ -21,7 +21,8 @@ from records import open_book
 from armt.benchmarking.clock import alternate, seconds_of
 from armt.benchmarking.reading import EAGER, read_eagerly
 from armt.benchmarking.records import RecordBook
-from armt.cli.evaluate import PROSE, make_task
+from armt.cli.babilong_samples import make_tasks
+from armt.cli.babilong_settings import BabilongSettings
 from armt.recurrence.state import RecurrentState
 from armt.serving.answer import answer_question
 from armt.serving.boxed_model import BoxedModel, load_boxed
@@ -88,7 +89,8 @@ def _pieces(boxed: BoxedModel, path: Path) -> Iterator[list[int]]:
 
 
 def _measure_difference(book: RecordBook, boxed: BoxedModel, options: argparse.Namespace) -> None:
-    task = make_task(boxed, PROSE, options.scratch, "qa1", 0)
+    settings = BabilongSettings(splitter="plain")
+    [task] = make_tasks(settings, ["qa1"], [], boxed.encoder, options.scratch)
     drifts, num_same, num_right = [0.0], 0, 0
     for index in range(options.num_questions):
         sample = task.sample(options.length, index)
