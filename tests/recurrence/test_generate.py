@@ -9,6 +9,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from armt import ARMTConfig, NoMemoryConfig, attach
 from armt.core.errors import ArmtError, DataError
+from armt.memories.lm2 import LM2Config
 from armt.memories.rmt import RMTConfig
 from tiny import (
     SEGMENT_LEN,
@@ -24,6 +25,7 @@ MEMORIES = {
     "armt": ARMTConfig(num_memory_tokens=2, d_mem=4),
     "published": ARMTConfig.published(num_memory_tokens=3, d_mem=4),
     "rmt": RMTConfig(num_memory_tokens=2),
+    "lm2": LM2Config(num_slots=3, num_heads=2),  # writes from the text, without memory tokens
     "none": NoMemoryConfig(),
 }
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
