@@ -1,9 +1,11 @@
 """The feature map by hand, and the scaling of features."""
 
+import math
+
 import pytest
 import torch
 
-from armt.ops.feature_maps import dpfp, unit_norm
+from armt.ops.feature_maps import dpfp, elu_plus_one, unit_norm
 
 
 def test_dpfp_by_hand():
@@ -35,6 +37,12 @@ def test_random_features_are_a_quarter_full_and_nearly_orthogonal(width, mean):
     assert (features > 0).double().mean() == pytest.approx(0.25, abs=0.01)
     cosines = (features @ features.T)[~torch.eye(400, dtype=torch.bool)]
     assert cosines.mean() == pytest.approx(mean, abs=0.006)
+
+
+def test_elu_plus_one_by_hand():
+    x = torch.tensor([2.0, 0.0, -1.0], dtype=torch.float64)
+    expected = torch.tensor([3.0, 1.0, math.exp(-1.0)], dtype=torch.float64)
+    torch.testing.assert_close(elu_plus_one(x), expected)
 
 
 def test_unit_norm_scales_and_survives_zeros():

@@ -145,7 +145,13 @@ def _running_denominators(
     overlaps: Float[Tensor, "B H M M"],
     by: Normalization,
 ) -> tuple[Float[Tensor, "B H M 1"], Float[Tensor, "B H F"]]:
-    """Returns each token's denominator after its forerunners' keys, and the key sum at the end."""
+    """Returns each token's denominator after its forerunners' keys, and the key sum at the end.
+
+    Each token's gamma hangs on those before it, so these go one by one.
+    """
+    if by.kind == "sum":
+        earlier = overlaps.tril(-1).sum(-1, keepdim=True)
+        return _denominator(key_sum, keys) + earlier, key_sum + keys.sum(-2)
     squares = overlaps.diagonal(dim1=-2, dim2=-1) + by.square_epsilon
     running = _denominator(key_sum, keys).squeeze(-1)
     is_empty = _is_empty(key_sum).squeeze(-1)
@@ -153,9 +159,7 @@ def _running_denominators(
     shares: list[Tensor] = []
     for index in range(keys.shape[-2]):
         denominator = running[..., index]
-        share = torch.ones_like(denominator)
-        if by.kind == "gamma":
-            share = _clipped_share(denominator, squares[..., index], is_empty)
+        share = _clipped_share(denominator, squares[..., index], is_empty)
         denominators.append(denominator)
         shares.append(share)
         running = running + share.unsqueeze(-1) * overlaps[..., index]

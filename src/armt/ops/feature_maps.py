@@ -17,6 +17,14 @@ def dpfp(x: Float[Tensor, "... d"], nu: int) -> Float[Tensor, "... k"]:
     return torch.cat([halves * halves.roll(shift, dims=-1) for shift in range(1, nu + 1)], dim=-1)
 
 
+def elu_plus_one(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+    """Returns `elu(x) + 1`, entry by entry: always positive, and near `x + 1` above zero.
+
+    Source: Katharopoulos et al., arXiv:2006.16236, equation 7.
+    """
+    return torch.nn.functional.elu(x) + 1
+
+
 def unit_norm(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
     """Returns `x` scaled to length one; a vector of zeros stays zero and its gradient finite."""
     return torch.nn.functional.normalize(x, dim=-1, eps=1e-12)
