@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
-from armt.core.shapes import Bool, Int, Tensor
 from armt.evaluation.metrics import Score
+from armt.evaluation.prompts import prompt_score
 from armt.recurrence.model import Recurrent
 from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
 
@@ -20,39 +18,13 @@ def retrieval_scores(
     batch_size: int = 256,
     seed: int = 0,
 ) -> dict[int, Score]:
-    """Returns the exact match of `model` at each number of pairs.
-
-    Each row starts from an empty memory; the value and the end token after it are found one by one,
-    each from the model's own tokens before it, and all must be right.
+    """Returns the exact match of `model` at each number of pairs; see `prompt_score`.
 
     Raises:
         ConfigError: there are not so many different keys.
     """
-    was_training = model.training
-    _ = model.eval()
-    found: dict[int, Score] = {}
-    for num_pairs in nums_pairs:
-        prompts = replace(task, num_pairs=num_pairs).build().evaluation_batch(num_samples, seed)
-        parts = zip(
-            prompts.prompt_ids.split(batch_size), prompts.answer_ids.split(batch_size), strict=True
-        )
-        is_right = torch.cat([_is_right(model, prompt, answer) for prompt, answer in parts])
-        found[num_pairs] = Score(int(is_right.sum()), len(is_right))
-    _ = model.train(was_training)
-    return found
-
-
-@torch.no_grad()
-def _is_right(
-    model: Recurrent, prompt: Int[Tensor, "B T"], answer: Int[Tensor, "B A"]
-) -> Bool[Tensor, " B"]:
-    """Says which rows are answered rightly, token for token, by the most likely tokens."""
-    state = model.read(prompt[:, :-1])
-    token = prompt[:, -1:].to(model.device)
-    tokens: list[Tensor] = []
-    for _ in range(answer.shape[1]):
-        output = model(input_ids=token, state=state, logits_to_keep=1)
-        state = output.state
-        token = output.logits[:, -1:].argmax(-1)
-        tokens.append(token)
-    return (torch.cat(tokens, dim=1).cpu() == answer).all(dim=1)
+    tasks = {number: replace(task, num_pairs=number).build() for number in nums_pairs}
+    return {
+        number: prompt_score(model, one.evaluation_batch(num_samples, seed), batch_size=batch_size)
+        for number, one in tasks.items()
+    }

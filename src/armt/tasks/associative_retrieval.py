@@ -5,18 +5,16 @@ of the value, EOS; at the end the key asked for, GEN, its value, EOS. One pair i
 Keys are numbers in base 16, least significant digit first.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
-from typing import Literal, NamedTuple, final
+from typing import Literal, final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from armt.core.config import Config
 from armt.core.errors import ConfigError
 from armt.tasks.contract import NO_LABEL, Batch
+from armt.tasks.symbols import Prompts, SymbolTask, SymbolTaskConfig, split_answers
 
 NUM_SYMBOLS = 16
 """Digits of keys and values."""
@@ -29,13 +27,15 @@ VOCAB_SIZE = 128
 
 IntArray = npt.NDArray[np.int64]
 
-_TRAIN_SEED, _EVALUATION_SEED = 1, 2
 _DENSE_SHARE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class AssociativeRetrievalConfig(Config):
+class AssociativeRetrievalConfig(SymbolTaskConfig):
     """Options of `AssociativeRetrieval`."""
+
+    vocab_size = VOCAB_SIZE
+    end_id = END_ID
 
     kind: Literal["remember", "rewrite"] = "remember"
     """`remember`: all keys differ. `rewrite`: keys repeat, and the last value of a key counts."""
@@ -90,39 +90,33 @@ class AssociativeRetrievalConfig(Config):
         return AssociativeRetrieval(self)
 
 
-class RetrievalPrompts(NamedTuple):
-    """Questions to be answered by a model."""
-
-    prompt_ids: torch.Tensor
-    """Pairs, key and GEN; (rows, tokens)."""
-
-    answer_ids: torch.Tensor
-    """The value and EOS; (rows, `value_len` + 1)."""
-
-
 @final
-class AssociativeRetrieval:
-    """Draws rows of pairs, vectorised over the whole batch."""
-
-    vocab_size = VOCAB_SIZE
+class AssociativeRetrieval(SymbolTask):
+    """Draws rows of pairs; loss on the digits of each value asked for and the EOS after it."""
 
     def __init__(self, config: AssociativeRetrievalConfig) -> None:
         """Takes the options."""
         self.config = config
 
-    def stream(self, batch_size: int, seed: int = 0) -> "RetrievalStream":
-        """Returns the endless training stream of `seed`."""
-        return RetrievalStream(self, batch_size, seed)
+    def draw_batch(self, rng: np.random.Generator, num_rows: int) -> Batch:
+        """Returns rows to train on, with a random number of pairs if `use_vary` says so."""
+        config = self.config
+        kept = int(rng.integers(1, config.num_pairs + 1)) if config.use_vary else None
+        pairs, questions = self.draw_parts(rng, num_rows, kept, config.num_questions)
+        labels = np.full_like(questions, NO_LABEL)
+        labels[..., -config.value_len - 1 :] = questions[..., -config.value_len - 1 :]
+        return Batch(
+            input_ids=torch.from_numpy(pairs),
+            labels=torch.full(pairs.shape, NO_LABEL),
+            question_ids=torch.from_numpy(questions),
+            question_labels=torch.from_numpy(labels),
+            label_start=questions.shape[-1] - config.value_len - 1,
+        )
 
-    def evaluation_batch(self, num_samples: int, seed: int = 0) -> RetrievalPrompts:
-        """Returns `num_samples` questions with all pairs, whatever `use_vary` says.
-
-        Their random numbers are never those of a training batch.
-        """
-        rng = np.random.default_rng([seed, _EVALUATION_SEED])
-        rows = torch.from_numpy(self.draw(rng, num_samples))
-        cut = self.config.value_len + 1
-        return RetrievalPrompts(rows[:, :-cut], rows[:, -cut:])
+    def draw_prompts(self, rng: np.random.Generator, num_rows: int) -> Prompts:
+        """Returns questions with all pairs, whatever `use_vary` says."""
+        rows = torch.from_numpy(self.draw(rng, num_rows))
+        return split_answers(rows, self.config.value_len + 1)
 
     def draw(
         self, rng: np.random.Generator, num_rows: int, num_kept: int | None = None
@@ -186,38 +180,6 @@ class AssociativeRetrieval:
             all_keys = np.tile(np.arange(config.num_keys), (num_rows, 1))
             return rng.permuted(all_keys, axis=1)[:, : config.num_pairs]
         return _draw_distinct(rng, config.num_keys, (num_rows, config.num_pairs))
-
-
-@final
-class RetrievalStream:
-    """Training batches; loss on the digits of the values asked for and the EOS after each."""
-
-    def __init__(self, task: AssociativeRetrieval, batch_size: int, seed: int) -> None:
-        """Takes the task, the rows of a batch and the seed."""
-        if batch_size < 1:
-            raise ConfigError(f"`batch_size` must be at least 1. Got {batch_size}.")
-        self.task = task
-        self.batch_size = batch_size
-        self.seed = seed
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches from number `start` on; see `TrainingStream`."""
-        config = self.task.config
-        for step in count(start):
-            rng = np.random.default_rng([self.seed, _TRAIN_SEED, step])
-            kept = int(rng.integers(1, config.num_pairs + 1)) if config.use_vary else None
-            pairs, questions = self.task.draw_parts(
-                rng, self.batch_size, kept, config.num_questions
-            )
-            labels = np.full_like(questions, NO_LABEL)
-            labels[..., -config.value_len - 1 :] = questions[..., -config.value_len - 1 :]
-            yield Batch(
-                input_ids=torch.from_numpy(pairs),
-                labels=torch.full(pairs.shape, NO_LABEL),
-                question_ids=torch.from_numpy(questions),
-                question_labels=torch.from_numpy(labels),
-                label_start=questions.shape[-1] - config.value_len - 1,
-            )
 
 
 def _draw_distinct(rng: np.random.Generator, num_keys: int, shape: tuple[int, int]) -> IntArray:

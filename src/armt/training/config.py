@@ -7,8 +7,8 @@ from armt.backbones.tiny import TinyBackboneConfig
 from armt.core.config import Config, MemoryConfig
 from armt.core.errors import ConfigError
 from armt.recurrence.config import RecurrenceConfig
-from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
 from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.symbols import SymbolTaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class StageConfig(Config):
     warmup_steps: int = 0
     """Steps over which the learning rate rises from zero."""
 
-    stream: FactStreamConfig | AssociativeRetrievalConfig
+    stream: FactStreamConfig | SymbolTaskConfig
     """What is learned from."""
 
     batch_size: int = 64

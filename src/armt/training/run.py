@@ -12,10 +12,9 @@ from armt.core.errors import ConfigError
 from armt.core.files import write_text
 from armt.recurrence.attach import attach
 from armt.recurrence.model import Recurrent
-from armt.tasks import associative_retrieval
-from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
 from armt.tasks.contract import TrainingStream
 from armt.tasks.encoder import TokenizerEncoder
+from armt.tasks.symbols import SymbolTaskConfig
 from armt.training.config import RunConfig, StageConfig
 from armt.training.text import load_encoder, load_store
 from armt.training.trainer import Callback, Trainer
@@ -43,9 +42,12 @@ def prepare(config: RunConfig, folder: Path, callbacks: Sequence[Callback] = ())
 
 
 def build_model(config: RunConfig, encoder: TokenizerEncoder | None) -> Recurrent:
-    """Returns the run's model with random weights drawn from its seed."""
-    vocab_size = associative_retrieval.VOCAB_SIZE if encoder is None else encoder.vocab_size
-    end_id = associative_retrieval.END_ID if encoder is None else encoder.end_id
+    """Returns the run's model with random weights drawn from its seed.
+
+    Raises:
+        ConfigError: the stages do not share one set of tokens.
+    """
+    vocab_size, end_id = _tokens(config, encoder)
     backbone = config.backbone.build(vocab_size, seed=config.seed, end_id=end_id)
     with torch.random.fork_rng(devices=[]):
         _ = torch.manual_seed(config.seed + 1)
@@ -60,15 +62,31 @@ def build_model(config: RunConfig, encoder: TokenizerEncoder | None) -> Recurren
         )
 
 
+def _tokens(config: RunConfig, encoder: TokenizerEncoder | None) -> tuple[int, int]:
+    """Returns the size of the vocabulary and the token that ends an answer."""
+    if encoder is not None:
+        return encoder.vocab_size, encoder.end_id
+    made = [stage.stream for stage in config.stages if isinstance(stage.stream, SymbolTaskConfig)]
+    if len(made) < len(config.stages):
+        raise ConfigError("A stage with facts in text needs `text`. Got none.")
+    found = {(task.vocab_size, task.end_id) for task in made}
+    if len(found) != 1:
+        raise ConfigError(
+            "All stages of a run must make the same tokens. Got these sizes of vocabularies: "
+            f"{sorted(size for size, _ in found)}."
+        )
+    return found.pop()
+
+
 def _stream(
     config: RunConfig, stage: StageConfig, folder: Path, encoder: TokenizerEncoder | None
 ) -> TrainingStream:
     # each process draws its own data, and two runs share none
     seed = config.seed * PartialState().num_processes + PartialState().process_index
-    if isinstance(stage.stream, AssociativeRetrievalConfig):
+    if isinstance(stage.stream, SymbolTaskConfig):
         return stage.stream.build().stream(stage.batch_size, seed)
-    if encoder is None or config.text is None:
-        raise ConfigError("A stage with facts in text needs `text`. Got none.")
+    assert encoder is not None, "a model for facts in text was built without an encoder"
+    assert config.text is not None, "an encoder was made from no text"
     store = load_store(folder, config.text, encoder, "train")
     return stage.stream.build(store, encoder, seed)
 

@@ -1,0 +1,42 @@
+"""Exact match on questions that a task makes of its own tokens."""
+
+import torch
+
+from armt.core.shapes import Bool, Int, Tensor
+from armt.evaluation.metrics import Score
+from armt.recurrence.model import Recurrent
+from armt.tasks.contract import NO_LABEL
+from armt.tasks.symbols import Prompts
+
+
+def prompt_score(model: Recurrent, prompts: Prompts, *, batch_size: int = 256) -> Score:
+    """Returns how many questions `model` answers rightly, token for token.
+
+    Each row starts from an empty memory. The tokens of the answer are found one by one, each from
+    the model's own tokens before it, and all must be right but those where any will do.
+    """
+    was_training = model.training
+    _ = model.eval()
+    parts = zip(
+        prompts.prompt_ids.split(batch_size), prompts.answer_ids.split(batch_size), strict=True
+    )
+    is_right = torch.cat([_is_right(model, prompt, answer) for prompt, answer in parts])
+    _ = model.train(was_training)
+    return Score(int(is_right.sum()), len(is_right))
+
+
+@torch.no_grad()
+def _is_right(
+    model: Recurrent, prompt: Int[Tensor, "B T"], answer: Int[Tensor, "B A"]
+) -> Bool[Tensor, " B"]:
+    """Says which rows are answered rightly by the most likely tokens."""
+    state = model.read(prompt[:, :-1])
+    token = prompt[:, -1:].to(model.device)
+    tokens: list[Tensor] = []
+    for _ in range(answer.shape[1]):
+        output = model(input_ids=token, state=state, logits_to_keep=1)
+        state = output.state
+        token = output.logits[:, -1:].argmax(-1)
+        tokens.append(token)
+    is_same = (torch.cat(tokens, dim=1).cpu() == answer) | (answer == NO_LABEL)
+    return is_same.all(dim=1)
