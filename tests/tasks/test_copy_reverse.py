@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+
+from armt.core.errors import ConfigError
+from armt.tasks.copy_reverse import END_ID, GEN_ID, CopyReverseConfig
+
+
+@pytest.mark.parametrize(("kind", "num_repeats"), [("copy", 2), ("reverse", 1), ("copy", 3)])
+def test_rows_obey_the_layout(kind, num_repeats):
+    config = CopyReverseConfig(kind=kind, source_len=5, num_repeats=num_repeats)
+    prompts = config.build().draw_prompts(np.random.default_rng(0), 64)
+    assert prompts.prompt_ids.shape == (64, 6)
+    assert prompts.answer_ids.shape == (64, config.answer_len)
+    for prompt, answer in zip(*(each.tolist() for each in prompts), strict=True):
+        source = prompt[:-1]
+        assert prompt[-1] == GEN_ID
+        assert all(0 <= digit < 10 for digit in source)
+        told = source if kind == "copy" else source[::-1]
+        assert answer == told * num_repeats + [END_ID]
+
+
+def test_the_published_lengths():
+    copy = CopyReverseConfig()
+    reverse = CopyReverseConfig(kind="reverse", num_repeats=1)
+    assert copy.sequence_len == 72 + 2, "GEN and END besides"
+    assert reverse.sequence_len == 48 + 2
+
+
+def test_all_digits_are_as_likely():
+    batch = CopyReverseConfig().build().draw_batch(np.random.default_rng(0), 1000)
+    counts = torch.bincount(batch.input_ids[:, :24].flatten(), minlength=10).double()
+    assert ((counts - 2400) ** 2 / 2400).sum() < 27.9  # chi-square, 9 degrees, p = 0.001
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"source_len": 0}, "source_len"),
+        ({"num_repeats": 0}, "num_repeats"),
+        ({"kind": "sort"}, "Got 'sort'"),
+    ],
+)
+def test_impossible_options_are_refused(options, said):
+    with pytest.raises(ConfigError, match=said):
+        _ = CopyReverseConfig(**options)
