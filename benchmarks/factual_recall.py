@@ -42,21 +42,24 @@ _RECALL = FactualRecallConfig(num_subjects=16, num_relations=16, num_answers=8)
 _TRANSFORMERS = {
     "small": OneLayerConfig(d_model=16, num_heads=8, head_dim=2, d_mlp=16),
     "balanced": OneLayerConfig(d_model=24, num_heads=8, head_dim=3, d_mlp=24),
-    "attention only": OneLayerConfig(d_model=32, num_heads=8, head_dim=4),
+    "attention only": OneLayerConfig(d_model=48, num_heads=8, head_dim=6),
     "mostly perceptron": OneLayerConfig(d_model=32, num_heads=8, head_dim=2, d_mlp=64),
 }
 
 
 def main() -> None:
-    """Measures everything for each seed."""
+    """Measures everything that is asked for, with each seed."""
     options = _options()
     for seed in options.seeds:
         book = RecordBook(options.results, seed, options.commit or current_commit())
         for store, widths in _STORES.items():
-            _measure_store(book, store, widths)
-        _measure_order(book)
+            if store in options.only:
+                _measure_store(book, store, widths)
+        if "order" in options.only:
+            _measure_order(book)
         for kind, config in _TRANSFORMERS.items():
-            _measure_transformer(book, kind, config)
+            if "transformer" in options.only:
+                _measure_transformer(book, kind, config)
 
 
 def _measure_store(book: RecordBook, store: str, widths: tuple[int, ...]) -> None:
@@ -124,6 +127,8 @@ def _options() -> argparse.Namespace:
     _ = parser.add_argument("--results", type=Path, required=True)
     _ = parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     _ = parser.add_argument("--commit", default="")
+    parts = [*_STORES, "order", "transformer"]
+    _ = parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     return parser.parse_args()
 
 
