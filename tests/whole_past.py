@@ -17,6 +17,8 @@ class WholePastConfig(MemoryConfig):
     num_memory_tokens: int = 0
     has_positions: bool = True
     source: int | None = None
+    num_copies: int = 1
+    bias: float | None = None
 
     def build(self, shape: LayerShape) -> "WholePast":
         return WholePast(self, shape)
@@ -51,7 +53,15 @@ class WholePast(KeyValueMemory[WholePastState]):
         num_queries = lookup.queries.shape[2]
         is_visible = is_kept[:, None, None, :].expand(-1, 1, num_queries, -1)
         positions = slots - len(slots) if self.config.has_positions else None
-        return KeyValues(state.keys, state.values, is_visible, positions)
+        bias = None
+        if self.config.bias is not None:
+            bias = self.like.new_full(is_kept.shape, self.config.bias)
+        found = KeyValues(state.keys, state.values, is_visible, positions, bias)
+        if self.config.num_copies == 1:
+            return found
+        copies = [torch.cat([each] * 2, 2) for each in found[:2]]
+        seen, places = torch.cat([is_visible] * 2, -1), torch.cat([positions] * 2)
+        return KeyValues(copies[0], copies[1], seen, places)
 
     def write(self, written: Written, state: WholePastState) -> WholePastState:
         num_new = written.keys.shape[2]

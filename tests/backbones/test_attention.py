@@ -1,6 +1,7 @@
 """The door of keys and values: a memory of the whole past is full attention, in every family."""
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -201,6 +202,17 @@ def test_checkpointing_writes_once_and_changes_no_gradient(family, schedule):
         output.loss.backward()
         models.append(model)
     assert_same_gradients(models[1], models[0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["gemma2", "gpt2", "llama", "qwen3"])
+def test_a_bias_counts_like_copies(family):
+    ids = random_ids(2, NUM_TOKENS)
+    biases = {"bias": math.log(2)}, {"num_copies": 2}, {"bias": 0.0}, {}
+    logits = [recurrent(replace(ALL, **options), family)(ids).logits for options in biases]
+    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=SINGLE)
+    torch.testing.assert_close(logits[2], logits[3], **CLOSE)
+    assert (logits[0] - logits[2]).abs().max() > 1e-2
 
 
 @torch.no_grad()

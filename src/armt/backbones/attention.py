@@ -171,7 +171,7 @@ def _attend(
     guest = cast("Guest | None", options.pop(GUEST, None))
     found = None if guest is None else guest.extend(query, key, value, attention_mask)
     if found is not None and found.keys.shape[2]:
-        attention_mask = _joined_mask(found.is_visible, attention_mask, query, key)
+        attention_mask = _joined_mask(found, attention_mask, query, key)
         key = torch.cat([found.keys.to(key), key], dim=2)
         value = torch.cat([found.values.to(value), value], dim=2)
     return attention_function(kind, module)(module, query, key, value, attention_mask, **options)
@@ -197,16 +197,20 @@ def _is_visible(mask: Tensor | None, query: Tensor, key: Tensor) -> Bool[Tensor,
     return (own if own.dtype == torch.bool else own == 0).expand(len(query), -1, -1)
 
 
-def _joined_mask(
-    of_memory: Bool[Tensor, "B #G T P"], mask: Tensor | None, query: Tensor, key: Tensor
-) -> Tensor:
+def _joined_mask(found: KeyValues, mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
     """Returns the mask over the memory's keys and the segment's, as the kind of attention wants."""
+    of_memory = found.is_visible
     if of_memory.shape[1] > 1:
         of_memory = of_memory.repeat_interleave(query.shape[1] // of_memory.shape[1], dim=1)
-    if mask is None or mask.dtype == torch.bool:
+    is_additive = mask is not None and mask.dtype != torch.bool
+    if found.bias is None and not is_additive:
         own = _is_visible(mask, query, key).unsqueeze(1)
         return torch.cat([of_memory, own.expand(-1, of_memory.shape[1], -1, -1)], dim=-1)
-    hidden = torch.finfo(mask.dtype).min
-    added = torch.zeros_like(of_memory, dtype=mask.dtype).masked_fill(~of_memory, hidden)
-    own = mask[..., : key.shape[2]].expand(*of_memory.shape[:2], -1, -1)
-    return torch.cat([added, own], dim=-1)
+    hidden = torch.finfo(query.dtype).min
+    bias = query.new_zeros(()) if found.bias is None else found.bias[:, None, None].to(query)
+    added = torch.where(of_memory, bias, hidden)
+    own = mask[..., : key.shape[2]] if mask is not None and is_additive else None
+    if own is None:
+        is_visible = _is_visible(mask, query, key).unsqueeze(1)
+        own = torch.where(is_visible, query.new_zeros(()), hidden)
+    return torch.cat([added, own.to(query).expand(*added.shape[:2], -1, -1)], dim=-1)

@@ -180,6 +180,9 @@ class KeyValues(NamedTuple):
     """Where they stand, counted from the segment's first token (the memory before it at -1, -2 and
     so on), if the layer rotates its keys; none for no rotation, as if all stood at position 0."""
 
+    bias: Float[Tensor, "B P"] | None = None
+    """Added to the score of each, whatever the query; none for nothing."""
+
 
 class Written(NamedTuple):
     """What a layer's attention made of the positions that are written; keys and queries un-rotated.

@@ -218,7 +218,9 @@ class MemLong(KeyValueMemory[MemLongState]):
         )
         tensors, new = state.tensors(), added.tensors()
         joined = {name: torch.cat([tensors[name], new[name]], 1) for name in new if name != "query"}
-        order = keep_newest(joined["lengths"] > 0, self.config.memory_len // size)
+        places = torch.arange(1, joined["lengths"].shape[1] + 1, device=state.lengths.device)
+        numbers = torch.where(joined["lengths"] > 0, places, 0)
+        order = keep_newest(numbers, self.config.memory_len // size)
         kept = {name: arranged(value, order) for name, value in joined.items()}
         return MemLongState(**kept, query=added.query)
 

@@ -6,6 +6,8 @@ import torch
 
 from armt.core.shapes import Bool, Int, Tensor
 
+_BEHIND_ALL = 1 << 62
+
 
 class Order(NamedTuple):
     """Which entries a row keeps, and in what order."""
@@ -17,16 +19,24 @@ class Order(NamedTuple):
     """Which of these a row keeps; the others only fill it up."""
 
 
-def keep_newest(is_stored: Bool[Tensor, "B S"], capacity: int) -> Order:
-    """Returns the last `capacity` entries of each row in their order, and no more than are there.
+def keep_newest(numbers: Int[Tensor, "B S"], capacity: int | None) -> Order:
+    """Returns the entries of the highest numbers in each row, in rising order, without gaps.
 
-    Gaps between entries are closed. How wide the result is depends on the values.
+    Args:
+        numbers: the number of each entry; 0 where there is none.
+        capacity: entries that a row keeps at most; none for all.
+
+    How wide the result is depends on the values.
     """
-    number = is_stored.sum(-1, keepdim=True)
-    is_kept = is_stored & (is_stored.cumsum(-1) > number - capacity)
-    width = int(is_kept.sum(-1).max()) if is_kept.numel() else 0
-    places = (~is_kept).int().argsort(dim=-1, stable=True)[:, :width]
-    return Order(places, is_kept.gather(-1, places))
+    order = torch.where(numbers > 0, numbers, _BEHIND_ALL).argsort(dim=-1, stable=True)
+    is_stored = (numbers > 0).gather(-1, order)
+    counts = is_stored.sum(-1, keepdim=True)
+    first = (counts - counts if capacity is None else counts - capacity).clamp_min(0)
+    width = int((counts - first).max()) if numbers.numel() else 0
+    columns = first + torch.arange(width, device=numbers.device)
+    is_kept = columns < counts
+    places = order.gather(-1, torch.where(is_kept, columns, 0))
+    return Order(places, is_kept)
 
 
 def arranged(values: Tensor, order: Order) -> Tensor:
