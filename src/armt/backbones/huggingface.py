@@ -82,11 +82,20 @@ def examine(model: PreTrainedModel) -> Anatomy:
             f"{type(model).__name__} is no causal language model (decoder with a head). Load one "
             "with AutoModelForCausalLM."
         )
-    decoder: nn.Module = model.get_decoder()
+    return anatomy_of(model, model.get_decoder())
+
+
+def anatomy_of(model: PreTrainedModel, body: nn.Module) -> Anatomy:
+    """Returns the parts of a model whose layers are in `body`.
+
+    Raises:
+        BackboneError: its layers cannot be told.
+    """
+    config = model.config.get_text_config()
     num_layers = int(config.num_hidden_layers)
     return Anatomy(
-        decoder=decoder,
-        layers=_find_layers(decoder, model.config.model_type, num_layers),
+        decoder=body,
+        layers=_find_layers(body, model.config.model_type, num_layers),
         shapes=tuple(_shape(config, index, num_layers) for index in range(num_layers)),
         embedding=model.get_input_embeddings(),
         d_model=int(config.hidden_size),
