@@ -1,0 +1,131 @@
+"""Facts to be kept over a long text, asked for at its end: the three tasks of BERT with RMT.
+
+| kind | facts | asked |
+|---|---|---|
+| `memorise` | one, before all else | where a person is |
+| `detect_and_memorise` | one, anywhere | where a person is |
+| `reasoning` | two, anywhere, in their order | which place lies beside another |
+
+The answer is one of six places, told as a class. The rest is natural text.
+
+Source: Bulatov et al., "Scaling Transformer to 1M tokens and beyond with RMT", arXiv:2304.11062.
+Facts and questions are those of bAbI tasks 1 and 4, as there; the text around them is the caller's.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, final
+
+import numpy as np
+import torch
+
+from armt.core.config import Config
+from armt.core.errors import ConfigError
+from armt.core.shapes import Bool, Int, Tensor
+from armt.tasks.babi.dice import Dice
+from armt.tasks.babi.sentences import PEOPLE, PLACES, move_text, where_is_person
+from armt.tasks.babi.stories.two_arg_relations import draw_story
+from armt.tasks.babilong.store import BackgroundStore
+from armt.tasks.babilong.walks import BackgroundWalk
+from armt.tasks.contract import Ids, TextEncoder
+
+NUM_CLASSES = len(PLACES)
+"""Answers there are: the places of bAbI."""
+
+
+class FactBatch(NamedTuple):
+    """Texts of whole segments with a question at the end, and the number of the right place."""
+
+    input_ids: Int[Tensor, "B T"]
+    """Tokens; shorter rows stand at the right."""
+
+    attention_mask: Bool[Tensor, "B T"]
+    """False at the space before a shorter row."""
+
+    labels: Int[Tensor, " B"]
+    """The right class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactMemoryConfig(Config):
+    """Options of `FactMemory`."""
+
+    kind: Literal["memorise", "detect_and_memorise", "reasoning"] = "memorise"
+    """Which of the three tasks."""
+
+    segment_len: int
+    """Text tokens of a segment; every text is whole segments."""
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        if self.kind not in ("memorise", "detect_and_memorise", "reasoning"):
+            raise ConfigError(
+                "`kind` must be 'memorise', 'detect_and_memorise' or 'reasoning'. Got "
+                f"{self.kind!r}."
+            )
+        if self.segment_len < 1:
+            raise ConfigError(f"`segment_len` must be at least 1. Got {self.segment_len}.")
+
+    def build(self, store: BackgroundStore, encoder: TextEncoder) -> "FactMemory":
+        """Returns the task over the texts of `store`."""
+        return FactMemory(self, store, encoder)
+
+
+@final
+class FactMemory:
+    """Draws texts of any length; the same numbers give the same texts."""
+
+    def __init__(
+        self, config: FactMemoryConfig, store: BackgroundStore, encoder: TextEncoder
+    ) -> None:
+        """Takes the natural text and its tokens."""
+        self.config, self._store, self._encoder = config, store, encoder
+
+    def batch(self, num_segments: list[int], *key: str | int) -> FactBatch:
+        """Returns one row for each number of segments.
+
+        Args:
+            num_segments: how many whole segments each row has.
+            *key: decides the rows; equal keys give equal rows.
+
+        Raises:
+            ConfigError: facts and question do not fit a row.
+        """
+        width = max(num_segments) * self.config.segment_len
+        ids = torch.zeros(len(num_segments), width, dtype=torch.long)
+        mask = torch.zeros(len(num_segments), width, dtype=torch.bool)
+        labels = torch.zeros(len(num_segments), dtype=torch.long)
+        for row, number in enumerate(num_segments):
+            text, label = self._draw(number * self.config.segment_len, Dice(*key, row))
+            ids[row, width - len(text) :] = torch.from_numpy(text.astype(np.int64))
+            mask[row, width - len(text) :], labels[row] = True, label
+        return FactBatch(ids, mask, labels)
+
+    def _draw(self, num_tokens: int, dice: Dice) -> tuple[Ids, int]:
+        """Returns a text of so many tokens, and the class of the answer to its question."""
+        facts, question, answer = self._tell(dice)
+        told = [np.asarray(self._encoder.encode(f" {fact}")) for fact in facts]
+        asked = np.asarray(self._encoder.encode(f" {question.strip()}"))
+        num_left = num_tokens - len(asked) - sum(len(each) for each in told)
+        if num_left < 0:
+            raise ConfigError(
+                f"Facts and question do not fit a text of {num_tokens} tokens. Choose more or "
+                "longer segments."
+            )
+        walk = BackgroundWalk(self._store, np.random.default_rng(dice.below(1 << 53)))
+        background = walk.take(num_left)
+        gaps = [0] * len(told)
+        if self.config.kind != "memorise":
+            gaps = sorted(int(background.gaps[dice.below(len(background.gaps))]) for _ in told)
+        places = np.repeat(np.asarray(gaps), [len(each) for each in told])
+        text = np.insert(background.tokens, places, np.concatenate(told))
+        return np.concatenate([text, asked]), PLACES.index(answer)
+
+    def _tell(self, dice: Dice) -> tuple[list[str], str, str]:
+        """Returns facts, question and answer."""
+        if self.config.kind == "reasoning":
+            lines = draw_story(dice).lines
+            asked = next(line for line in lines if line.is_question)
+            assert asked.answer is not None, "a question has an answer"
+            return [line.text for line in lines if not line.is_question], asked.text, asked.answer
+        person, place = dice.pick(PEOPLE), dice.pick(PLACES)
+        return [move_text(dice, person, place)], where_is_person(person), place
