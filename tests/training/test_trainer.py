@@ -9,8 +9,11 @@ import torch
 
 from armt.core.errors import ArmtError, ConfigError, StoppedError
 from armt.tasks.contract import Batch, TrainingStream
+from armt.tasks.language_modeling import LanguageModelingConfig
+from armt.training.config import StageConfig, TextConfig
 from armt.training.step import EagerStepper
 from armt.training.trainer import Trainer
+from tiny_boxed import PROSE
 from training.runs import (
     TASK,
     Reports,
@@ -261,3 +264,25 @@ def test_a_folder_of_another_run_is_refused(path, value, tmp_path):
 def test_a_stage_of_facts_needs_texts(tmp_path):
     with pytest.raises(ConfigError, match="needs `text`"):
         _ = retrieval_trainer(carried_run(text=None), tmp_path)
+
+
+def test_a_stage_of_language_modelling_learns_from_the_books_of_a_run(tmp_path):
+    books = tmp_path / "books"
+    books.mkdir()
+    for number in range(4):
+        _ = (books / f"{number}.txt").write_text(PROSE * 20, encoding="utf-8")
+    stage = StageConfig(
+        num_steps=2,
+        learning_rate=1e-2,
+        stream=LanguageModelingConfig(segment_len=16, num_segments=2),
+        batch_size=4,
+    )
+    text = TextConfig(background=(str(books),), vocab_size=300)
+    run = carried_run(stages=(stage,), text=text)
+    trainer = retrieval_trainer(run, tmp_path / "run", told := Reports())
+    _ = trainer.train()
+    batch = next(trainer.streams[0].batches())
+    assert batch.input_ids.shape == (4, 32)
+    assert torch.equal(batch.labels, batch.input_ids)
+    assert told.reports[-1].step == 2
+    assert math.isfinite(told.reports[-1].loss)

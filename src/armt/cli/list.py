@@ -12,6 +12,10 @@ def list_all() -> None:
     from armt.recipes.registry import RECIPES
     from armt.tasks.associative_retrieval import AssociativeRetrieval
     from armt.tasks.babi.catalogue import BABI_TASKS
+    from armt.tasks.copy_reverse import CopyReverse
+    from armt.tasks.factual_recall import FactualRecall
+    from armt.tasks.language_modeling import LanguageModeling
+    from armt.tasks.quadratic import Quadratic
 
     _show("memories", [(card.name, card.summary, card.paper) for card in MEMORIES])
     _show("recipes", [(card.name, card.summary, card.paper) for card in RECIPES])
@@ -19,8 +23,14 @@ def list_all() -> None:
         (task.name, f"BABILong: {task.title.replace('-', ' ')}", "arXiv:2406.10149")
         for task in BABI_TASKS.values()
     ]
-    retrieval = ("associative_retrieval", _summary(AssociativeRetrieval), "arXiv:2407.04841")
-    _show("tasks", [retrieval, *stories])
+    others = [
+        ("associative_retrieval", _summary(AssociativeRetrieval), "arXiv:2407.04841"),
+        ("copy_reverse", _summary(CopyReverse), "arXiv:2207.06881"),
+        ("factual_recall", _summary(FactualRecall), "arXiv:2412.06538"),
+        ("language_modeling", _summary(LanguageModeling), "none"),
+        ("quadratic", _summary(Quadratic), "arXiv:2207.06881"),
+    ]
+    _show("tasks", [*others, *stories])
 
 
 def _summary(thing: Any) -> str:

@@ -8,6 +8,7 @@ from armt.core.config import Config, MemoryConfig
 from armt.core.errors import ConfigError
 from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.language_modeling import LanguageModelingConfig
 from armt.tasks.symbols import SymbolTaskConfig
 
 
@@ -38,7 +39,7 @@ class StageConfig(Config):
     warmup_steps: int = 0
     """Steps over which the learning rate rises from zero."""
 
-    stream: FactStreamConfig | SymbolTaskConfig
+    stream: FactStreamConfig | LanguageModelingConfig | SymbolTaskConfig
     """What is learned from."""
 
     batch_size: int = 64

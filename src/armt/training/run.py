@@ -14,6 +14,7 @@ from armt.recurrence.attach import attach
 from armt.recurrence.model import Recurrent
 from armt.tasks.contract import TrainingStream
 from armt.tasks.encoder import TokenizerEncoder
+from armt.tasks.language_modeling import LanguageModelingConfig
 from armt.tasks.symbols import SymbolTaskConfig
 from armt.training.config import RunConfig, StageConfig
 from armt.training.text import load_encoder, load_store
@@ -68,7 +69,7 @@ def _tokens(config: RunConfig, encoder: TokenizerEncoder | None) -> tuple[int, i
         return encoder.vocab_size, encoder.end_id
     made = [stage.stream for stage in config.stages if isinstance(stage.stream, SymbolTaskConfig)]
     if len(made) < len(config.stages):
-        raise ConfigError("A stage with facts in text needs `text`. Got none.")
+        raise ConfigError("A stage that reads texts needs `text`. Got none.")
     found = {(task.vocab_size, task.end_id) for task in made}
     if len(found) != 1:
         raise ConfigError(
@@ -85,9 +86,11 @@ def _stream(
     seed = config.seed * PartialState().num_processes + PartialState().process_index
     if isinstance(stage.stream, SymbolTaskConfig):
         return stage.stream.build().stream(stage.batch_size, seed)
-    assert encoder is not None, "a model for facts in text was built without an encoder"
+    assert encoder is not None, "a model for texts was built without an encoder"
     assert config.text is not None, "an encoder was made from no text"
     store = load_store(folder, config.text, encoder, "train")
+    if isinstance(stage.stream, LanguageModelingConfig):
+        return stage.stream.build(store, encoder).stream(stage.batch_size, seed)
     return stage.stream.build(store, encoder, seed)
 
 
