@@ -119,7 +119,7 @@ def test_evaluation_mistakes_are_told(refused, model, books, tmp_path):
 def test_everything_registered_is_listed(run):
     result = run("list")
     assert result.exit_code == 0
-    recipes = ("smoke", "armt_babilong_qa1")
+    recipes = ("smoke", "armt_babilong_qa1", "rmt_copy")
     tasks = ("qa1", "associative_retrieval", "copy_reverse", "quadratic", "factual_recall")
     for name in ("armt", "none", "lm2", *recipes, *tasks):
         assert name in result.stdout

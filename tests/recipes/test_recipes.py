@@ -6,13 +6,12 @@ from itertools import islice, product
 
 import pytest
 
-from armt.core.registry import MEMORIES
 from armt.recipes.registry import RECIPES
-from armt.tasks.associative_retrieval import VOCAB_SIZE, AssociativeRetrievalConfig
 from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES
 from armt.tasks.babilong import BackgroundStore, Book, build_store
 from armt.tasks.contract import NO_LABEL, Batch
 from armt.tasks.encoder import TokenizerEncoder
+from armt.tasks.symbols import SymbolTaskConfig
 from armt.tasks.tokenizer import train_tokenizer
 from armt.training.config import RunConfig, StageConfig
 from armt.training.run import build_model
@@ -43,7 +42,7 @@ def run(request) -> RunConfig:
 
 def first_batch(stage: StageConfig, store, encoder) -> Batch:
     """The first batch of a stage, with a few rows."""
-    if isinstance(stage.stream, AssociativeRetrievalConfig):
+    if isinstance(stage.stream, SymbolTaskConfig):
         stream = stage.stream.build().stream(2, seed=0)
     else:
         shape = replace(stage.stream, batch_size=2, gap_len=(16, 64), epoch_steps=1)
@@ -63,21 +62,14 @@ def test_it_is_plain_data(run):
     assert run.num_steps > 0
 
 
-def test_its_model_builds_small(run, encoder):
+def test_its_model_builds_with_its_positions(run, encoder):
     small = replace(run.backbone, d_model=16, num_heads=2, d_ffn=16, num_layers=1)
-    memory = replace(run.memory, d_mem=4)
     has_text = run.text is not None
-    model = build_model(replace(run, backbone=small, memory=memory), encoder if has_text else None)
-    assert MEMORIES.name_of(type(model.memory.mechanisms[0])) == "armt"
+    model = build_model(replace(run, backbone=small), encoder if has_text else None)
+    assert model.memory.config == run.memory
     assert model.recurrence == run.recurrence
-    expected = encoder.vocab_size if has_text else VOCAB_SIZE
+    expected = encoder.vocab_size if has_text else run.stages[0].stream.vocab_size
     assert model.config.vocab_size == expected
-
-
-def test_its_segments_fit_its_backbone(run):
-    num_positions = run.recurrence.segment_len + run.memory.num_memory_tokens
-    assert num_positions <= run.backbone.max_positions
-    assert run.memory.build(run.backbone.d_model).to_value.weight.shape[0] == run.backbone.d_model
 
 
 def test_its_data_can_be_drawn_and_fit_its_segments(run, store, encoder):
@@ -85,8 +77,10 @@ def test_its_data_can_be_drawn_and_fit_its_segments(run, store, encoder):
         batch = first_batch(stage, store, encoder)
         assert batch.input_ids.shape == batch.labels.shape
         assert batch.carry_len % run.recurrence.segment_len == 0
-        if run.text is not None:
-            assert (batch.labels != NO_LABEL).any()
+        if run.text is None:
+            assert int(batch.input_ids.max()) < stage.stream.vocab_size
+        if batch.question_ids is None:
+            assert (batch.labels != NO_LABEL).any(-1).all()
             continue
         assert batch.input_ids.shape[1] % run.recurrence.segment_len == 0
         assert batch.question_ids.shape == batch.question_labels.shape
@@ -95,4 +89,9 @@ def test_its_data_can_be_drawn_and_fit_its_segments(run, store, encoder):
             run.recurrence.segment_len,
         )
         assert (batch.question_labels != NO_LABEL).any(-1).all()
-        assert max(int(batch.input_ids.max()), int(batch.question_ids.max())) < VOCAB_SIZE
+        assert int(batch.question_ids.max()) < stage.stream.vocab_size
+
+
+def test_its_last_stage_needs_the_memory(run, store, encoder):
+    batch = first_batch(run.stages[-1], store, encoder)
+    assert batch.input_ids.shape[1] > run.recurrence.segment_len

@@ -1,0 +1,75 @@
+"""Copy, reverse and quadratic equations with a recurrent memory, after the RMT paper."""
+
+from armt.backbones.tiny import TinyBackboneConfig
+from armt.memories.rmt import RMTConfig
+from armt.recipes.registry import RECIPES
+from armt.recurrence.config import RecurrenceConfig
+from armt.tasks.copy_reverse import CopyReverseConfig
+from armt.tasks.quadratic import QuadraticConfig
+from armt.tasks.symbols import SymbolTaskConfig
+from armt.training.config import RunConfig, StageConfig
+
+_SOURCE_STEPS = {3: 300, 6: 1000, 12: 2000, 24: 6000}
+"""Optimiser steps at each length of the source; the paper has 24 only, for some hundred thousand
+steps at a tenth of the rate."""
+
+
+@RECIPES.register("rmt_copy", paper="arXiv:2207.06881")
+def rmt_copy() -> RunConfig:
+    """Copy: 24 digits, told again twice, through segments of 12 tokens."""
+    tasks = {length: CopyReverseConfig(source_len=length) for length in _SOURCE_STEPS}
+    return _run("rmt_copy", 12, 24, [(tasks[length], _SOURCE_STEPS[length]) for length in tasks])
+
+
+@RECIPES.register("rmt_reverse", paper="arXiv:2207.06881")
+def rmt_reverse() -> RunConfig:
+    """Reverse: 24 digits, told again backwards, through segments of 12 tokens."""
+    tasks = {
+        length: CopyReverseConfig(kind="reverse", source_len=length, num_repeats=1)
+        for length in _SOURCE_STEPS
+    }
+    return _run("rmt_reverse", 12, 24, [(tasks[length], _SOURCE_STEPS[length]) for length in tasks])
+
+
+@RECIPES.register("rmt_quadratic", paper="arXiv:2207.06881")
+def rmt_quadratic() -> RunConfig:
+    """Quadratic equations: a solution step by step, through six segments of 30 characters."""
+    return _run(
+        "rmt_quadratic",
+        30,
+        30,
+        [
+            (QuadraticConfig(max_root=10, max_leading=3), 4000),
+            (QuadraticConfig(), 20000),
+        ],
+        num_layers=6,
+    )
+
+
+def _run(
+    name: str,
+    segment_len: int,
+    num_memory_tokens: int,
+    tasks: list[tuple[SymbolTaskConfig, int]],
+    num_layers: int = 4,
+) -> RunConfig:
+    last = len(tasks) - 1
+    return RunConfig(
+        name=name,
+        backbone=TinyBackboneConfig(
+            family="gpt_neox", d_model=128, num_layers=num_layers, d_ffn=256
+        ),
+        memory=RMTConfig(num_memory_tokens=num_memory_tokens),
+        recurrence=RecurrenceConfig(segment_len=segment_len),
+        stages=tuple(
+            StageConfig(
+                num_steps=num_steps,
+                learning_rate=1e-3 if number < last else 5e-4,
+                final_learning_rate=1e-5 if number == last else None,
+                warmup_steps=100 if number == 0 else 0,
+                batch_size=128,
+                stream=task,
+            )
+            for number, (task, num_steps) in enumerate(tasks)
+        ),
+    )
