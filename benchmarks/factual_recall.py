@@ -11,8 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from records import RecordBook, current_commit
+from records import open_book
 
+from armt.benchmarking.records import RecordBook
 from armt.tasks.factual_recall import FactualRecallConfig
 from armt.training.factual_recall.capacity import (
     GOAL,
@@ -51,7 +52,7 @@ def main() -> None:
     """Measures everything that is asked for, with each seed."""
     options = _options()
     for seed in options.seeds:
-        book = RecordBook(options.results, seed, options.commit or current_commit())
+        book = open_book(options.results, seed, options.commit)
         for store, widths in _STORES.items():
             if store in options.only:
                 _measure_store(book, store, widths)

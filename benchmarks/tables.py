@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from armt.benchmarking.factual_recall import capacity_table, order_table, transformer_table
 from armt.benchmarking.records import Measurement, load_records
 from armt.benchmarking.shapes import MODEL_SHAPES
 from armt.benchmarking.tables import (
@@ -62,6 +63,7 @@ READING_RUN = "h200-2026-11-25-qa1-seed-0"
 
 STATISTICS_RUN = "cpu-2026-11-23-babi-statistics"
 GENERATE_RUN = "cpu-2026-11-25-babilong-generate"
+RECALL_RUN = "cpu-2026-11-25-factual-recall"
 
 RETRIEVAL_RUNS = {
     "h200-2026-11-25-retrieval": "the recipes now",
@@ -264,6 +266,11 @@ def bench_records() -> list[Measurement]:
     return [each for each in records if not each.hardware.startswith("CPU")]
 
 
+def recall_records() -> list[Measurement]:
+    """Returns what was measured of factual recall."""
+    return load_records(RESULTS / f"{RECALL_RUN}.jsonl")
+
+
 def boxed_reading_table() -> str:
     """Returns how fast `armt read` is on a CPU beside the plain loop."""
     files = sorted(RESULTS.glob("*-boxed-reading.jsonl"))
@@ -292,6 +299,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "long-texts": lambda: long_table(bench_records()),
     "drift": lambda: drift_table(bench_records()),
     "boxed-reading": boxed_reading_table,
+    "recall-capacity": lambda: capacity_table(recall_records()),
+    "recall-order": lambda: order_table(recall_records()),
+    "recall-transformer": lambda: transformer_table(recall_records()),
     "qa1": lambda: qa1_table(QA1_SEEDS),
     "qa1-runs": lambda: qa1_table(QA1_RUNS),
     "retrieval": retrieval_table,
