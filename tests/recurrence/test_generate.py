@@ -8,6 +8,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from armt import ARMTConfig, NoMemoryConfig, attach
+from armt.backbones.huggingface import CACHE_NAME
 from armt.core.errors import ArmtError, DataError
 from armt.memories.lm2 import LM2Config
 from armt.memories.rmt import RMTConfig
@@ -243,7 +244,7 @@ def test_logits_processors_hold(model):
 
 
 @pytest.mark.parametrize(
-    "name", ["cache", "past_key_values", "assistant_model", "prompt_lookup_num_tokens"]
+    "name", [CACHE_NAME, "past_key_values", "assistant_model", "prompt_lookup_num_tokens"]
 )
 def test_what_no_memory_can_do_is_refused(armt, name):
     with pytest.raises(ArmtError, match=name):
