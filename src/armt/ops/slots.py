@@ -25,7 +25,6 @@ class Slots(NamedTuple):
     """Tokens written since a slot was last written."""
 
 
-@torch.no_grad()
 def write_slots(
     slots: Slots,
     keys: Float[Tensor, "*heads T C"],
@@ -37,6 +36,8 @@ def write_slots(
     A token whose key has, with the key of its nearest slot, a cosine of `threshold` or more is
     merged into that slot. Any other takes an empty slot or, without one, the stalest.
     """
+    # cut off one by one, not by a mode of torch, which a trace of this code would not note
+    slots, keys, values = Slots(*(part.detach() for part in slots)), keys.detach(), values.detach()
     for key, value in zip(keys.unbind(-2), values.unbind(-2), strict=True):
         best, nearest = _cosines(slots, key).max(-1)
         is_alike = (best >= threshold).unsqueeze(-1)
