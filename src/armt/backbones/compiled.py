@@ -6,11 +6,13 @@ tracer that notes the operations on tensors, and only these are compiled.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar, final
 
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from armt.core.shapes import Tensor
 
@@ -65,9 +67,13 @@ def compile_traced(function: Callable[..., Any], *arguments: Any) -> Callable[..
     by the compiled form, as they stand in memory; a gradient reaches the arguments only.
     """
     copies = pytree.tree_map_only(Tensor, _copy, arguments)
+
+    def run(given: tuple[Any, ...]) -> Any:
+        with _GradientCuts() if torch.is_grad_enabled() else nullcontext():
+            return function(*given)
+
     # what a mask looks like may be asked of its values, which are the same in every call
-    tracer = make_fx(lambda given: function(*given), _error_on_data_dependent_ops=False)
-    traced = tracer(copies)
+    traced = make_fx(run, _error_on_data_dependent_ops=False)(copies)
     for node in reversed(traced.graph.nodes):
         if node.target is torch.ops.aten._local_scalar_dense.default and not node.users:
             traced.graph.erase_node(node)
@@ -75,6 +81,26 @@ def compile_traced(function: Callable[..., Any], *arguments: Any) -> Callable[..
     _ = traced.recompile()
     compiled = torch.compile(traced, dynamic=False)
     return lambda *given: compiled(given)
+
+
+@final
+class _GradientCuts(TorchDispatchMode):
+    """Cuts gradients by operations where `torch.no_grad` does: a trace holds no modes."""
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Runs one operation; outside gradients, on what no gradient goes back from."""
+        del types
+        if not torch.is_grad_enabled():
+            num_written = int(func._schema.is_mutable)  # an operation in place writes its first one
+            rest = pytree.tree_map_only(Tensor, torch.ops.aten.detach.default, args[num_written:])
+            args = (*args[:num_written], *rest)
+        return func(*args, **(kwargs or {}))
 
 
 def _copy(leaf: Tensor) -> Tensor:

@@ -25,8 +25,9 @@ class RecurrenceConfig(Config):
     """Whether segments run one after the other or in waves; `auto` takes what is faster."""
 
     is_compiled: bool = False
-    """Whether a GPU runs layers and memories as compiled code. Compiling takes a minute for each
-    shape of segment, so it is worth it for long texts and for training; a CPU is not concerned."""
+    """Whether a GPU runs layers and memories as compiled code, with the same results. Each shape of
+    segment is compiled anew, which takes long, so it is worth it for long texts and for training. A
+    CPU is not concerned, nor models that cannot wave, nor training with checkpointed layers."""
 
     def __post_init__(self) -> None:
         """Checks the options."""
