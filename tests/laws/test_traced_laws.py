@@ -32,5 +32,5 @@ def test_traced_cells_do_what_the_layers_do(subject, schedule, monkeypatch):
     assert_same_state(found.state, expected.state, **CLOSE)
     assert_same_state(traced.read(ids), read, **CLOSE)
     found.loss.backward()
-    for (name, parameter), other in zip(traced.named_parameters(), plain.parameters(), strict=True):
+    for parameter, other in zip(traced.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, other.grad, **CLOSE)
