@@ -1,7 +1,6 @@
 """The shapes of models that are measured, built with random weights and a memory that matters."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal, cast
 
 import torch
@@ -15,7 +14,7 @@ from transformers import (
 )
 
 from armt.core.config import Config
-from armt.core.errors import UnknownNameError
+from armt.core.errors import UnknownNameError, suggestion
 from armt.memories.armt import ARMTConfig
 from armt.recurrence.attach import attach
 from armt.recurrence.model import Recurrent
@@ -81,9 +80,7 @@ def model_shape(name: str) -> ModelShape:
         UnknownNameError: there is none; a near one is suggested.
     """
     if name not in MODEL_SHAPES:
-        near = get_close_matches(name, MODEL_SHAPES, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        known = ", ".join(MODEL_SHAPES)
+        hint, known = suggestion(name, MODEL_SHAPES), ", ".join(MODEL_SHAPES)
         raise UnknownNameError(f"Unknown model shape '{name}'.{hint} Known: {known}.")
     return MODEL_SHAPES[name]
 

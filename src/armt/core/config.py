@@ -6,10 +6,9 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
 
-from armt.core.errors import ConfigError
+from armt.core.errors import ConfigError, suggestion
 from armt.core.layer_shape import LayerShape
 
 if TYPE_CHECKING:
@@ -177,6 +176,5 @@ def _plain(value: object) -> PlainTree:
 
 
 def _unknown_option(owner: str, name: str, known: list[str]) -> ConfigError:
-    near = get_close_matches(name, known, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}."
+    hint = suggestion(name, known) or f" Known: {', '.join(sorted(known))}."
     return ConfigError(f"{owner} has no option '{name}'.{hint}")

@@ -1,5 +1,14 @@
 """Errors that teach: what is wrong, the value received, what to do."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Returns " Did you mean '...'?" with the known name nearest to `name`, or nothing."""
+    near = get_close_matches(name, list(known), n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
 
 class ArmtError(Exception):
     """A mistake of the user or of the outside world, told in one line with its remedy."""

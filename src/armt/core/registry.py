@@ -5,12 +5,11 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
 from armt.core.config import MemoryConfig
 from armt.core.contract import Memory
-from armt.core.errors import ConfigError, UnknownNameError
+from armt.core.errors import ConfigError, UnknownNameError, suggestion
 
 EntryT = TypeVar("EntryT")
 
@@ -76,11 +75,9 @@ class Registry(Generic[EntryT]):
         """
         self._load()
         if name not in self._cards:
-            near = get_close_matches(name, self._cards, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise UnknownNameError(
-                f"Unknown {self.kind} '{name}'.{hint} Known: {', '.join(sorted(self._cards))}."
-            )
+            known = ", ".join(sorted(self._cards))
+            hint = suggestion(name, self._cards)
+            raise UnknownNameError(f"Unknown {self.kind} '{name}'.{hint} Known: {known}.")
         return self._cards[name]
 
     def __iter__(self) -> Iterator[Card[EntryT]]:

@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from armt.core.errors import ConfigError, DataError, UnknownNameError
+from armt.core.errors import ConfigError, DataError, UnknownNameError, suggestion
 from armt.evaluation.lm_eval.adapter import require_lm_eval
 
 if TYPE_CHECKING:
@@ -92,6 +91,5 @@ def _known_tasks(
         if all(name in known for name in names):
             return found
     unknown = next(name for name in names if name not in known)
-    near = get_close_matches(unknown, known, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else " `lm-eval ls tasks` lists them."
+    hint = suggestion(unknown, known) or " `lm-eval ls tasks` lists them."
     raise UnknownNameError(f"The lm-evaluation-harness knows no task '{unknown}'.{hint}")

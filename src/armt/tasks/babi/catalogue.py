@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import NamedTuple
 
-from armt.core.errors import UnknownNameError
+from armt.core.errors import UnknownNameError, suggestion
 from armt.tasks.babi.dice import Dice
 from armt.tasks.babi.format import Story
 from armt.tasks.babi.stories import (
@@ -84,8 +83,7 @@ def babi_task(name: str) -> BabiTask:
         UnknownNameError: there is no such task; a near name is suggested.
     """
     if name not in BABI_TASKS:
-        near = get_close_matches(name, BABI_TASKS, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = suggestion(name, BABI_TASKS)
         raise UnknownNameError(f"Unknown bAbI task '{name}'.{hint} Known: qa1 to qa20.")
     return BABI_TASKS[name]
 

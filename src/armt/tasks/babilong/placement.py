@@ -4,13 +4,12 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal, cast, get_args
 
 import numpy as np
 
 from armt.core.config import Config
-from armt.core.errors import ConfigError, DataError
+from armt.core.errors import ConfigError, DataError, suggestion
 from armt.tasks.babi.dice import Dice
 from armt.tasks.babilong.layout import RunningText
 from armt.tasks.babilong.splitters import IntArray
@@ -123,9 +122,8 @@ def parse_placement(text: str) -> Placement:
 
 
 def _unknown_kind(kind: str) -> ConfigError:
-    near = get_close_matches(kind, get_args(PlacementKind), n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    known = ", ".join(get_args(PlacementKind))
+    kinds = get_args(PlacementKind)
+    hint, known = suggestion(kind, kinds), ", ".join(kinds)
     return ConfigError(f"Unknown placement '{kind}'.{hint} Known: {known}.")
 
 

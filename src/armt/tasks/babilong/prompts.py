@@ -6,13 +6,12 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from string import Formatter
 from typing import Literal, TypedDict, cast, final
 
-from armt.core.errors import ConfigError, UnknownNameError
+from armt.core.errors import ConfigError, UnknownNameError, suggestion
 
 Part = Literal["instruction", "examples", "post_prompt"]
 """What can be left out of a prompt."""
@@ -138,8 +137,7 @@ class PromptBook:
             UnknownNameError: the book has none; a near name is suggested.
         """
         if task not in self._prompts:
-            near = get_close_matches(task, self._prompts, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            hint = suggestion(task, self._prompts)
             raise UnknownNameError(
                 f"There is no prompt for the task '{task}'.{hint} Known: "
                 f"{', '.join(self._prompts) or 'none'}."

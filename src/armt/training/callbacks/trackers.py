@@ -3,14 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast, final
 
 from accelerate import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-from armt.core.errors import ArmtError, UnknownNameError
+from armt.core.errors import ArmtError, UnknownNameError, suggestion
 from armt.recurrence.model import Recurrent
 from armt.training.config import RunConfig
 from armt.training.trainer import StepReport
@@ -64,8 +63,7 @@ class Trackers:
 def _check(name: str, available: set[str]) -> None:
     known = sorted(str(getattr(each, "value", each)) for each in LOGGER_TYPE_TO_CLASS)
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = suggestion(name, known)
         raise UnknownNameError(f"Unknown tracker '{name}'.{hint} Known: {', '.join(known)}.")
     if name not in available:
         raise ArmtError(
