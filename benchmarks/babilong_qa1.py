@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from records import open_book
+from records import add_run_options, open_book
 from safetensors.torch import save_file
 
 from armt.evaluation.answers import answer_samples
@@ -53,10 +53,7 @@ class _Lines:
 def main() -> None:
     """Trains and evaluates."""
     options = _options()
-    config = RECIPES[options.recipe].entry().replaced("seed", options.seed)
-    for change in options.set:
-        path, _, value = change.partition("=")
-        config = config.replaced(path, value)
+    config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
     book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder, [_Lines(), TrainingLog(options.log)])
     model = prepared.trainer.train()
@@ -138,14 +135,10 @@ def written_share(model: Recurrent, store: BackgroundStore) -> tuple[float, int]
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    add_run_options(parser)
     _ = parser.add_argument("--recipe", default="armt_babilong_qa1")
-    _ = parser.add_argument("--folder", type=Path, required=True)
-    _ = parser.add_argument("--results", type=Path, required=True)
     _ = parser.add_argument("--weights", type=Path, required=True)
     _ = parser.add_argument("--log", type=Path, required=True)
-    _ = parser.add_argument("--seed", type=int, default=0)
-    _ = parser.add_argument("--commit", default="")
-    _ = parser.add_argument("--set", nargs="*", default=[])
     _ = parser.add_argument("--cells", nargs="*", default=["64k:256", "1M:64", "4M:64"])
     return parser.parse_args()
 

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import torch
-from records import RecordBook, current_commit
+from records import add_run_options, open_book
 
+from armt.benchmarking.records import RecordBook
 from armt.evaluation.fact_memory import fact_memory_score
 from armt.recipes.rmt_encoder import rmt_encoder, rmt_encoder_tiny
 from armt.recurrence.encoder import RecurrentClassifier
@@ -31,13 +32,12 @@ RECIPES = {"full": rmt_encoder, "tiny": rmt_encoder_tiny}
 def main() -> None:
     """Trains, unless the folder holds weights already, and evaluates."""
     options = _options()
-    config = RECIPES[options.setting](options.kind).replaced("seed", options.seed)
-    for change in options.set:
-        path, _, value = change.partition("=")
-        config = config.replaced(path, value)
+    config = (
+        RECIPES[options.setting](options.kind).replaced("seed", options.seed).changed(options.set)
+    )
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.folder.mkdir(parents=True, exist_ok=True)
-    book = RecordBook(options.results, options.seed, options.commit or current_commit())
+    book = open_book(options.results, options.seed, options.commit)
     model = _trained(config, options.folder, book)
     _evaluate(config, model, options, book)
 
@@ -90,17 +90,13 @@ def _show(report: ClassifierReport) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    add_run_options(parser)
     kinds = ["memorise", "detect_and_memorise", "reasoning"]
     _ = parser.add_argument("--kind", choices=kinds, required=True)
     _ = parser.add_argument("--setting", choices=list(RECIPES), default="full")
-    _ = parser.add_argument("--folder", type=Path, required=True)
-    _ = parser.add_argument("--results", type=Path, required=True)
     _ = parser.add_argument("--segments", type=int, nargs="+", required=True)
     _ = parser.add_argument("--num-samples", type=int, default=256)
     _ = parser.add_argument("--batch-size", type=int, default=64)
-    _ = parser.add_argument("--seed", type=int, default=0)
-    _ = parser.add_argument("--commit", default="")
-    _ = parser.add_argument("--set", nargs="*", default=[])
     return parser.parse_args()
 
 

@@ -6,7 +6,7 @@ python benchmarks/retrieval.py --recipe armt_retrieval_rewrite --pairs 50 500 --
 import argparse
 from pathlib import Path
 
-from records import open_book
+from records import add_run_options, open_book
 
 from armt.evaluation.retrieval import retrieval_scores
 from armt.recipes.registry import RECIPES
@@ -18,10 +18,7 @@ from armt.training.run import prepare
 def main() -> None:
     """Trains and evaluates."""
     options = _options()
-    config = RECIPES[options.recipe].entry().replaced("seed", options.seed)
-    for change in options.set:
-        path, _, value = change.partition("=")
-        config = config.replaced(path, value)
+    config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
     options.results.parent.mkdir(parents=True, exist_ok=True)
     book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder, [TrainingLog(options.log)])
@@ -43,15 +40,11 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    add_run_options(parser)
     _ = parser.add_argument("--recipe", required=True)
-    _ = parser.add_argument("--folder", type=Path, required=True)
-    _ = parser.add_argument("--results", type=Path, required=True)
     _ = parser.add_argument("--log", type=Path, required=True)
     _ = parser.add_argument("--pairs", type=int, nargs="+", required=True)
     _ = parser.add_argument("--num-samples", type=int, default=1024)
-    _ = parser.add_argument("--seed", type=int, default=0)
-    _ = parser.add_argument("--commit", default="")
-    _ = parser.add_argument("--set", nargs="*", default=[])
     return parser.parse_args()
 
 

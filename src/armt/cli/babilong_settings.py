@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from armt.core.config import Config
+from armt.core.config import Config, split_change
 from armt.core.errors import ConfigError
 from armt.evaluation.subjects.causal import CausalConfig
 from armt.evaluation.subjects.endpoint import EndpointConfig
@@ -96,9 +96,7 @@ def changed_settings(changes: Sequence[str]) -> BabilongSettings:
     """
     settings = BabilongSettings()
     for change in changes:
-        path, sign, value = change.partition("=")
-        if not (sign and path):
-            raise ConfigError(f"--set takes PATH=VALUE, such as samples.seed=1. Got '{change}'.")
+        path, value = split_change(change, "samples.seed=1")
         given = parse_placement(value) if path == _PLACEMENT else value
         settings = settings.replaced(path, given)
     return settings

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from armt.cli.console import notices, results, silence_transformers
-from armt.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -107,12 +106,7 @@ def changed_config(device_type: str, changes: Sequence[str]) -> "BenchConfig":
     from armt.benchmarking.config import CPU_CONFIG, BenchConfig
 
     config = BenchConfig() if device_type == "cuda" else CPU_CONFIG
-    for change in changes:
-        path, sign, value = change.partition("=")
-        if not (sign and path):
-            raise ConfigError(f"--set takes PATH=VALUE, such as num_repeats=3. Got '{change}'.")
-        config = config.replaced(path, value)
-    return config
+    return config.changed(changes, "num_repeats=3")
 
 
 def _show(measured: "Sequence[Measurement]") -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from armt.cli.console import notices, results, silence_transformers
-from armt.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from armt.training.callbacks import Trackers
@@ -33,9 +32,7 @@ def train(
     from armt.recipes.registry import RECIPES
     from armt.training.callbacks import Trackers
 
-    config = RECIPES[name].entry()
-    for change in changes or []:
-        config = _changed(config, change)
+    config = RECIPES[name].entry().changed(changes or [])
     listeners = [Trackers(trackers, config, out)] if trackers else []
     prepared = run_recipe(config, out, listeners)
     if prepared.trainer.accelerator.is_main_process:
@@ -69,10 +66,3 @@ def _save(prepared: "Prepared", folder: Path) -> None:
         model.save_pretrained(folder)
     else:
         save_boxed(folder, BoxedModel(model, prepared.encoder, FACTS_FORM))
-
-
-def _changed(config: "RunConfig", change: str) -> "RunConfig":
-    path, sign, value = change.partition("=")
-    if not (sign and path):
-        raise ConfigError(f"--set takes PATH=VALUE, such as seed=1. Got '{change}'.")
-    return config.replaced(path, value)

@@ -4,7 +4,7 @@ import dataclasses
 import types
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -62,6 +62,21 @@ class Config(ABC):
         new = _replaced_inside(old, rest, value) if rest else coerce(value, hints[name], name)
         return dataclasses.replace(self, **{name: new})
 
+    def changed(self, changes: Sequence[str], example: str = "seed=1") -> Self:
+        """Returns a copy with every `PATH=VALUE` of a command line done.
+
+        Args:
+            changes: what was typed.
+            example: a change that makes sense here, told where one cannot be read.
+
+        Raises:
+            ConfigError: a change cannot be read, has no such path, or a value does not fit.
+        """
+        config = self
+        for change in changes:
+            config = config.replaced(*split_change(change, example))
+        return config
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryConfig(Config):
@@ -74,6 +89,18 @@ class MemoryConfig(Config):
         Raises:
             ConfigError: the options do not suit the layer.
         """
+
+
+def split_change(change: str, example: str) -> tuple[str, str]:
+    """Returns path and value of a `PATH=VALUE` as typed on a command line.
+
+    Raises:
+        ConfigError: it is none; the message shows `example`.
+    """
+    path, sign, value = change.partition("=")
+    if not (sign and path):
+        raise ConfigError(f"--set takes PATH=VALUE, such as {example}. Got '{change}'.")
+    return path, value
 
 
 def _replaced_inside(old: object, path: str, value: object) -> object:
