@@ -122,9 +122,7 @@ class ResidualPort(Port):
         """Reads into the layer's input and writes from its output."""
         memory = cast("LayerMemory[Any]", self.memory)
         output = layer(memory.read(hidden, self.state), *args, **options)
-        if self.visit.is_writing:
-            above = output[0] if isinstance(output, tuple) else output
-            self.state = memory.write(self.visit.source(above), self.state)
+        _write_output(self, output)
         return output
 
 
@@ -143,10 +141,16 @@ class TokenPort(Port):
         memory, visit = cast("TokenMemory[Any]", self.memory), self.visit
         surrounded = visit.surround(visit.text(hidden), memory.tokens(self.state))
         output = layer(surrounded, *args, **options)
-        if visit.is_writing:
-            above = output[0] if isinstance(output, tuple) else output
-            self.state = memory.write(visit.source(above), self.state)
+        _write_output(self, output)
         return output
+
+
+def _write_output(port: ResidualPort | TokenPort, output: Any) -> None:
+    """Writes a port's memory from what its layer put out, if the pass ends the segment."""
+    if port.visit.is_writing:
+        above = output[0] if isinstance(output, tuple) else output
+        memory = cast("LayerMemory[Any] | TokenMemory[Any]", port.memory)
+        port.state = memory.write(port.visit.source(above), port.state)
 
 
 def open_ports(layers: Sequence[nn.Module], ports: Sequence[Port]) -> None:
