@@ -29,7 +29,6 @@ _CHECKPOINTING = "gradient_checkpointing"
 StateRows = dict[str, Tensor]
 """The tensors of a state by name, those of several layers stacked along a first dimension."""
 
-
 Leaves = dict[int, Tensor]
 """Tensors of a layer's call by their place in it."""
 
@@ -90,7 +89,7 @@ class Cells:
         }
         arguments = (weights, hidden, state.tensors(), leaves)
         kind = type(state)
-        with sdpa_kernel(_attention_kinds(hidden.device)):
+        with self._settings(hidden.device):
             output, after = self._call(("one", kind), self._runner(kind), *arguments)
         return output, kind.from_tensors(after)
 
@@ -159,7 +158,7 @@ class Cells:
 
     @contextmanager
     def _settings(self, device: torch.device) -> Generator[None]:
-        """Sets what vmap needs, and puts it back."""
+        """Sets what vmap and tracing need, and puts it back."""
         for module in self._checkpointed:
             setattr(module, _CHECKPOINTING, False)
         try:
