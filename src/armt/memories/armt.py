@@ -26,9 +26,11 @@ from armt.ops.delta_rule import (
     Normalization,
     Normalizer,
     Tokens,
+    WriteOrder,
+    empty_association,
     read_association,
-    write_parallel,
-    write_sequential,
+    split_heads,
+    write_tokens,
 )
 from armt.ops.feature_maps import dpfp, unit_norm
 
@@ -55,7 +57,7 @@ class ARMTConfig(MemoryConfig):
     use_unit_features: bool = True
     """Whether features are scaled to length one (the later published code; not in the paper)."""
 
-    write_order: Literal["sequential", "parallel"] = "sequential"
+    write_order: WriteOrder = "sequential"
     """Whether a segment's tokens write one after the other, or (published) all at once."""
 
     gating: Literal["scalar", "channel"] = "scalar"
@@ -160,17 +162,11 @@ class ARMT(LayerMemory[ARMTState]):
 
     def init_state(self, batch_size: int) -> ARMTState:
         """Returns an empty association for each row."""
-        config, weight = self.config, self.to_value.weight
-        dtype = torch.promote_types(weight.dtype, torch.float32)
-        num_features = 2 * config.nu * config.d_mem // config.num_heads
-        shape = (batch_size, config.num_heads, num_features)
-        columns = self.d_model // config.num_heads
-        return ARMTState(
-            association=weight.new_zeros((*shape, columns), dtype=dtype),
-            key_sum=weight.new_zeros(
-                shape if config.normalizer != "none" else (*shape[:2], 0), dtype=dtype
-            ),
-        )
+        config, heads = self.config, self.config.num_heads
+        num_features = 2 * config.nu * config.d_mem // heads
+        shape = (batch_size, heads, num_features, self.d_model // heads)
+        empty = empty_association(shape, config.normalizer, self.to_value.weight)
+        return ARMTState(association=empty.matrix, key_sum=empty.key_sum)
 
     def read(self, hidden: Float[Tensor, "B T D"], state: ARMTState) -> Float[Tensor, "B T D"]:
         """Adds to every position what its query finds (equation 4), with no norm before it."""
@@ -184,14 +180,11 @@ class ARMT(LayerMemory[ARMTState]):
         dtype = state.association.dtype
         tokens = Tokens(
             keys=self._features(self.to_key(hidden).to(dtype)),
-            values=self._split_heads(self.to_value(hidden)).to(dtype),
+            values=split_heads(self.to_value(hidden), self.config.num_heads).to(dtype),
             gates=self._gates(hidden).to(dtype),
         )
-        write = write_sequential if self.config.write_order == "sequential" else write_parallel
-        with torch.autocast(hidden.device.type, enabled=False):
-            stored = write(
-                Association(state.association, state.key_sum), tokens, self._normalization
-            )
+        old = Association(state.association, state.key_sum)
+        stored = write_tokens(old, tokens, self._normalization, self.config.write_order)
         return ARMTState(association=stored.matrix, key_sum=stored.key_sum)
 
     def _gates(self, hidden: Float[Tensor, "B M D"]) -> Float[Tensor, "B H M G"]:
@@ -205,14 +198,11 @@ class ARMT(LayerMemory[ARMTState]):
             gates = stretched.clamp(0, 1).detach() + (stretched - stretched.detach())
         if self.config.gating == "scalar":
             return gates.transpose(1, 2).unsqueeze(-1)
-        return self._split_heads(gates)
+        return split_heads(gates, self.config.num_heads)
 
     def _features(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B H T F"]:
-        features = dpfp(self._split_heads(x), self.config.nu)
+        features = dpfp(split_heads(x, self.config.num_heads), self.config.nu)
         return unit_norm(features) if self.config.use_unit_features else features
-
-    def _split_heads(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B H T h"]:
-        return x.unflatten(-1, (self.config.num_heads, -1)).transpose(1, 2)
 
     @property
     def _normalization(self) -> Normalization:

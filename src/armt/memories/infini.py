@@ -30,9 +30,11 @@ from armt.ops.delta_rule import (
     Association,
     Normalization,
     Tokens,
+    WriteOrder,
+    empty_association,
     read_association,
-    write_parallel,
-    write_sequential,
+    split_heads,
+    write_tokens,
 )
 from armt.ops.feature_maps import elu_plus_one, unit_norm
 
@@ -51,7 +53,7 @@ class InfiniConfig(MemoryConfig):
     """`none`: features are scaled to length one. `sum`: they are left as they come, and a read is
     divided by the sum of all keys (published)."""
 
-    write_order: Literal["sequential", "parallel"] = "sequential"
+    write_order: WriteOrder = "sequential"
     """Whether a segment's tokens write one after the other, or (published) all at once."""
 
     def __post_init__(self) -> None:
@@ -119,15 +121,10 @@ class Infini(LayerMemory[InfiniState]):
 
     def init_state(self, batch_size: int) -> InfiniState:
         """Returns an empty association for each row."""
-        config, weight = self.config, self.to_value.weight
-        dtype = torch.promote_types(weight.dtype, torch.float32)
-        shape = (batch_size, config.num_heads, config.d_mem // config.num_heads)
-        num_summed = shape[-1] if config.normalizer == "sum" else 0
-        columns = self.d_model // config.num_heads
-        return InfiniState(
-            association=weight.new_zeros((*shape, columns), dtype=dtype),
-            key_sum=weight.new_zeros((*shape[:2], num_summed), dtype=dtype),
-        )
+        config, heads = self.config, self.config.num_heads
+        shape = (batch_size, heads, config.d_mem // heads, self.d_model // heads)
+        empty = empty_association(shape, config.normalizer, self.to_value.weight)
+        return InfiniState(association=empty.matrix, key_sum=empty.key_sum)
 
     def read(self, hidden: Float[Tensor, "B T D"], state: InfiniState) -> Float[Tensor, "B T D"]:
         """Adds to every position what its queries find, each head scaled by its gate."""
@@ -144,22 +141,16 @@ class Infini(LayerMemory[InfiniState]):
         keys = self._features(self.to_key(hidden).to(dtype))
         tokens = Tokens(
             keys=keys,
-            values=self._split_heads(self.to_value(hidden)).to(dtype),
+            values=split_heads(self.to_value(hidden), self.config.num_heads).to(dtype),
             gates=torch.ones_like(keys[..., :1]),
         )
-        write = write_sequential if self.config.write_order == "sequential" else write_parallel
-        with torch.autocast(hidden.device.type, enabled=False):
-            stored = write(
-                Association(state.association, state.key_sum), tokens, self._normalization
-            )
+        old = Association(state.association, state.key_sum)
+        stored = write_tokens(old, tokens, self._normalization, self.config.write_order)
         return InfiniState(association=stored.matrix, key_sum=stored.key_sum)
 
     def _features(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B H T F"]:
-        features = elu_plus_one(self._split_heads(x))
+        features = elu_plus_one(split_heads(x, self.config.num_heads))
         return unit_norm(features) if self.config.normalizer == "none" else features
-
-    def _split_heads(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B H T h"]:
-        return x.unflatten(-1, (self.config.num_heads, -1)).transpose(1, 2)
 
     @property
     def _normalization(self) -> Normalization:

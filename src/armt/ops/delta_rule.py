@@ -18,6 +18,7 @@ import torch
 from armt.core.shapes import Float, Tensor
 
 Normalizer = Literal["none", "sum", "gamma"]
+WriteOrder = Literal["sequential", "parallel"]
 
 EPSILON = 1e-5
 """Added to the denominator of a read, as in the published code."""
@@ -53,6 +54,26 @@ class Tokens(NamedTuple):
     """G is 1 for one gate a token, or C for one gate a channel."""
 
 
+def split_heads(x: Float[Tensor, "B T d"], num_heads: int) -> Float[Tensor, "B H T h"]:
+    """Returns the width of `x` parted among heads, which come before the positions."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def empty_association(
+    shape: tuple[int, int, int, int], kind: Normalizer, like: Tensor
+) -> Association:
+    """Returns an association of shape `B H F C` that holds nothing.
+
+    It stands on the device of `like` and is at least of single precision.
+    """
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    num_summed = 0 if kind == "none" else shape[2]
+    return Association(
+        matrix=like.new_zeros(shape, dtype=dtype),
+        key_sum=like.new_zeros((*shape[:2], num_summed), dtype=dtype),
+    )
+
+
 def read_association(
     stored: Association, queries: Float[Tensor, "B H T F"], by: Normalization
 ) -> Float[Tensor, "B H T C"]:
@@ -61,6 +82,15 @@ def read_association(
     if by.kind == "none":
         return found
     return found / _denominator(stored.key_sum, queries)
+
+
+def write_tokens(
+    stored: Association, tokens: Tokens, by: Normalization, order: WriteOrder
+) -> Association:
+    """Writes tokens in the given order; never in the lower precision of autocast."""
+    write = write_sequential if order == "sequential" else write_parallel
+    with torch.autocast(tokens.keys.device.type, enabled=False):
+        return write(stored, tokens, by)
 
 
 def write_parallel(stored: Association, tokens: Tokens, by: Normalization) -> Association:
