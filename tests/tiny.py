@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from armt import Recurrent, attach
 from armt.core.config import MemoryConfig
+from armt.core.layer_shape import LayerShape
 from armt.core.shapes import Tensor
 from armt.recurrence.state import RecurrentState
 
@@ -65,6 +66,15 @@ def roughen(module: nn.Module) -> None:
             _ = parameter.add_(0.2 * torch.randn_like(parameter))
 
 
+def rough_memory(
+    config: MemoryConfig, shape: LayerShape, dtype: torch.dtype = torch.float64
+) -> Any:
+    """Returns the memory of one layer, with weights, zero ones too, that were made random."""
+    memory = config.build(shape).to(dtype)
+    roughen(memory)
+    return memory
+
+
 def recurrent(
     memory: MemoryConfig,
     family: str = "llama",
@@ -83,6 +93,23 @@ def random_ids(num_rows: int, num_tokens: int, seed: int = 1, low: int = 3) -> T
     """Returns random token ids, above those that families use as special ones."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(low, VOCAB, (num_rows, num_tokens), generator=generator)
+
+
+def assert_rows_that_read_unequally_are_apart(
+    model: Recurrent, lengths: list[int], *, rtol: float = 1e-9, atol: float = 1e-11
+) -> None:
+    """Checks that a batch of texts of different lengths goes on like each of them alone."""
+    width, num_rows = max(lengths), len(lengths)
+    ids, mask = random_ids(num_rows, width), torch.zeros(num_rows, width, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        mask[row, :length] = 1
+    state = model(ids, attention_mask=mask).state
+    more = random_ids(num_rows, 9, seed=8)
+    together = model(more, state=state)
+    for row, length in enumerate(lengths):
+        alone = model(more[row : row + 1], state=model(ids[row : row + 1, :length]).state)
+        rows = together.logits[row : row + 1]
+        torch.testing.assert_close(rows, alone.logits, rtol=rtol, atol=atol)
 
 
 def isolated_logits(base: PreTrainedModel, ids: Tensor, segment_len: int = SEGMENT_LEN) -> Tensor:

@@ -11,7 +11,7 @@ from armt import ARMTConfig, attach
 from armt.core.errors import ConfigError
 from armt.core.layer_shape import LayerShape
 from armt.memories.armt import ARMTState
-from tiny import backbone, isolated_logits, random_ids, recurrent, roughen
+from tiny import backbone, isolated_logits, random_ids, recurrent, rough_memory
 
 D_MODEL = 6
 SHAPE = LayerShape(d_model=D_MODEL, num_heads=2, num_kv_heads=1, head_dim=3)
@@ -30,15 +30,9 @@ CONFIGS = {
 }
 
 
-def rough_memory(config, dtype=DOUBLE):
-    memory = config.build(SHAPE).to(dtype)
-    roughen(memory)
-    return memory
-
-
 @pytest.fixture(params=sorted(CONFIGS))
 def memory(request):
-    return rough_memory(CONFIGS[request.param])
+    return rough_memory(CONFIGS[request.param], SHAPE)
 
 
 class Literal:
@@ -192,7 +186,7 @@ def test_the_state_has_the_size_that_is_told(num_heads, normalizer):
 )
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_state_has_at_least_single_precision(name, dtype, expected):
-    memory = rough_memory(CONFIGS[name], dtype)
+    memory = rough_memory(CONFIGS[name], SHAPE, dtype)
     hidden = torch.randn(2, 3, D_MODEL).to(dtype)
     state = memory.write(hidden, memory.write(hidden, memory.init_state(2)))
     assert {value.dtype for value in state.tensors().values()} == {expected}
@@ -200,7 +194,7 @@ def test_the_state_has_at_least_single_precision(name, dtype, expected):
 
 
 def test_autocast_keeps_the_state_in_single_precision():
-    memory = rough_memory(CONFIGS["default"], torch.float32)
+    memory = rough_memory(CONFIGS["default"], SHAPE, torch.float32)
     hidden = torch.randn(2, 3, D_MODEL)
     with torch.autocast("cpu", torch.bfloat16):
         state = memory.write(hidden, memory.init_state(2))
@@ -237,7 +231,7 @@ def test_zero_hidden_states_stay_finite_with_their_gradients(memory):
 
 def test_rewriting_a_key_replaces_its_value():
     config = ARMTConfig(num_memory_tokens=1, d_mem=4, gate_bias=40.0)
-    memory = rough_memory(config)
+    memory = rough_memory(config, SHAPE)
     torch.nn.init.zeros_(memory.to_gate.weight)
     memory.to_query.weight = memory.to_key.weight
     token = torch.randn(1, 1, D_MODEL, dtype=DOUBLE)
@@ -267,7 +261,7 @@ HARD = {"num_memory_tokens": 1, "d_mem": 4, "gate": "hard"}
 
 def gates_at(logits, config, dtype=DOUBLE, is_training=False):
     """The gates of tokens with these logits."""
-    memory = rough_memory(config, dtype).train(is_training)
+    memory = rough_memory(config, SHAPE, dtype).train(is_training)
     with torch.no_grad():
         torch.nn.init.zeros_(memory.to_gate.bias)
         torch.nn.init.zeros_(memory.to_gate.weight)[0, 0] = 1.0
@@ -301,7 +295,7 @@ def test_the_gradient_of_a_hard_gate_is_that_of_the_stretched_sigmoid():
 
 @pytest.mark.parametrize(("bias", "gate"), [(-9.0, 0), (9.0, 1)])
 def test_a_gate_that_stands_still_can_be_moved(bias, gate):
-    memory = rough_memory(ARMTConfig(**HARD, gate_bias=bias))
+    memory = rough_memory(ARMTConfig(**HARD, gate_bias=bias), SHAPE)
     _ = torch.nn.init.zeros_(memory.to_gate.weight)
     hidden = torch.randn(2, 1, D_MODEL, dtype=DOUBLE)
     state = memory.write(hidden, memory.init_state(2))
@@ -326,14 +320,14 @@ def test_noise_moves_the_logits_in_training_alone():
 
 
 def test_without_noise_nothing_is_drawn():
-    memory = rough_memory(ARMTConfig(**HARD)).train()
+    memory = rough_memory(ARMTConfig(**HARD), SHAPE).train()
     before = torch.get_rng_state()
     _ = memory.write(torch.zeros(1, 1, D_MODEL, dtype=DOUBLE), memory.init_state(1))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_noise_opens_a_hard_gate_that_stands_near_the_edge():
-    memory = rough_memory(ARMTConfig(**HARD, gate_noise=0.5))
+    memory = rough_memory(ARMTConfig(**HARD, gate_noise=0.5), SHAPE)
     _ = torch.nn.init.zeros_(memory.to_gate.weight)
     _ = torch.nn.init.constant_(memory.to_gate.bias, -math.log(11) - 0.2)  # 1.2 / 12 - 0.1 = 0
     hidden = torch.randn(200, 1, D_MODEL, dtype=DOUBLE)

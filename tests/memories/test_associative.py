@@ -8,7 +8,7 @@ from armt import attach
 from armt.core.errors import ConfigError
 from armt.core.layer_shape import LayerShape
 from armt.memories.associative import LinearAssociativeConfig, MLPAssociativeConfig
-from tiny import SEGMENT_LEN, assert_same_state, backbone, random_ids, recurrent, roughen
+from tiny import SEGMENT_LEN, assert_same_state, backbone, random_ids, recurrent, rough_memory
 
 D_MODEL = 6
 SHAPE = LayerShape(d_model=D_MODEL, num_heads=2, num_kv_heads=1, head_dim=3)
@@ -17,12 +17,6 @@ RULES = ["hebbian", "delta", "ridge"]
 CONFIGS = {
     rule: LinearAssociativeConfig(num_memory_tokens=2, d_mem=4, rule=rule) for rule in RULES
 } | {"mlp": MLPAssociativeConfig(num_memory_tokens=2, d_mem=4, d_hidden=16)}
-
-
-def rough_memory(config, dtype=DOUBLE):
-    memory = config.build(SHAPE).to(dtype)
-    roughen(memory)
-    return memory
 
 
 @pytest.fixture(params=CONFIGS)
@@ -45,7 +39,7 @@ def plain_write(rule, matrix, gram, pairs, penalty):
 @torch.no_grad()
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_equals_its_loop(rule):
-    memory = rough_memory(CONFIGS[rule])
+    memory = rough_memory(CONFIGS[rule], SHAPE)
     segments = torch.randn(3, 2, 5, D_MODEL, dtype=DOUBLE)
     state = memory.init_state(2)
     expected = [(torch.zeros(4, D_MODEL, dtype=DOUBLE), torch.zeros(4, 4, dtype=DOUBLE))] * 2
@@ -65,7 +59,7 @@ def test_each_rule_equals_its_loop(rule):
 
 @torch.no_grad()
 def test_the_perceptron_recalls_the_last_token_written():
-    memory = rough_memory(CONFIGS["mlp"])
+    memory = rough_memory(CONFIGS["mlp"], SHAPE)
     memory.maps.to_query.weight = memory.maps.to_key.weight
     _ = memory.maps.to_gate.weight.zero_(), memory.maps.to_gate.bias.fill_(40.0)
     token = torch.randn(1, 1, D_MODEL, dtype=DOUBLE)
@@ -90,7 +84,7 @@ def test_values_learn_from_the_start(config):
 
 
 def test_every_text_starts_from_the_same_perceptron():
-    memory = rough_memory(CONFIGS["mlp"])
+    memory = rough_memory(CONFIGS["mlp"], SHAPE)
     state = memory.init_state(3)
     assert torch.equal(state.first, memory.first.expand(3, -1, -1))
     assert state.second.abs().sum() == 0
@@ -109,7 +103,7 @@ def test_waves_equal_the_loop_for_the_rules_without_a_card(rule):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_the_state_has_at_least_single_precision(config, dtype):
-    memory, hidden = rough_memory(config, dtype), torch.randn(2, 4, D_MODEL).to(dtype)
+    memory, hidden = rough_memory(config, SHAPE, dtype), torch.randn(2, 4, D_MODEL).to(dtype)
     state = memory.write(hidden, memory.write(hidden, memory.init_state(2)))
     expected = torch.promote_types(dtype, torch.float32)
     assert {value.dtype for value in state.tensors().values()} == {expected}
@@ -117,7 +111,7 @@ def test_the_state_has_at_least_single_precision(config, dtype):
 
 
 def test_autocast_keeps_the_state_in_single_precision(config):
-    memory, hidden = rough_memory(config, torch.float32), torch.randn(2, 4, D_MODEL)
+    memory, hidden = rough_memory(config, SHAPE, torch.float32), torch.randn(2, 4, D_MODEL)
     with torch.autocast("cpu", torch.bfloat16):
         state = memory.write(hidden, memory.init_state(2))
         found = memory.read(hidden, state)

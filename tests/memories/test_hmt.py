@@ -10,7 +10,7 @@ from armt.core.errors import ArmtError, ConfigError
 from armt.core.layer_shape import LayerShape
 from armt.memories.hmt import HMTConfig
 from armt.memories.rmt import RMTConfig
-from tiny import SEGMENT_LEN, assert_same_state, backbone, random_ids, recurrent, roughen
+from tiny import SEGMENT_LEN, assert_same_state, backbone, random_ids, recurrent, rough_memory
 
 K, N, HALF = 2, 3, SEGMENT_LEN // 2
 FAMILIES = ["gpt2", "llama", "qwen3", "gemma3_text", "gpt_neox"]
@@ -19,12 +19,6 @@ DOUBLE = torch.float64
 CONFIG = HMTConfig(num_cached=N, num_sensory=K, d_query=4)
 LITERAL = replace(CONFIG, literal=True)
 SHAPE = LayerShape(d_model=16, num_heads=2, num_kv_heads=1, head_dim=8)
-
-
-def rough_memory(config=CONFIG):
-    memory = config.build(SHAPE).to(DOUBLE)
-    roughen(memory)
-    return memory
 
 
 def written(memory, num_segments, num_rows=2):
@@ -102,7 +96,7 @@ def test_the_published_form_generates_nothing_and_is_read_as_before():
 
 
 def test_the_cache_is_first_in_first_out():
-    memory = rough_memory()
+    memory = rough_memory(CONFIG, SHAPE)
     for num_segments in range(6):
         state, hidden = written(memory, num_segments)
         num_kept = min(num_segments, N)
@@ -114,7 +108,7 @@ def test_the_cache_is_first_in_first_out():
 
 @pytest.mark.parametrize("num_segments", [1, 2, 5])
 def test_what_is_recalled_is_a_mixture_of_the_cached(num_segments):
-    memory = rough_memory()
+    memory = rough_memory(CONFIG, SHAPE)
     state, hidden = written(memory, num_segments)
     cached = torch.cat(hidden[-N:], 1)
     found = memory.recall(state)
@@ -129,7 +123,7 @@ def test_what_is_recalled_is_a_mixture_of_the_cached(num_segments):
 
 @torch.no_grad()
 def test_without_a_search_the_mean_is_recalled():
-    memory = rough_memory()
+    memory = rough_memory(CONFIG, SHAPE)
     for weight in (memory.to_query.weight, memory.to_key.weight):
         _ = weight.zero_()
     state, hidden = written(memory, 5)
@@ -158,7 +152,7 @@ def test_the_two_stages_of_training_share_their_weights():
 
 
 def test_a_gradient_reaches_an_old_segment_by_one_step_of_recall():
-    memory = rough_memory()
+    memory = rough_memory(CONFIG, SHAPE)
     state = memory.init_state(1)
     hidden = [torch.randn(1, 1, 16, dtype=DOUBLE, requires_grad=True) for _ in range(N)]
     for each in hidden:
@@ -168,7 +162,7 @@ def test_a_gradient_reaches_an_old_segment_by_one_step_of_recall():
 
 
 def test_rows_that_have_read_unequally_recall_what_is_theirs():
-    memory = rough_memory()
+    memory = rough_memory(CONFIG, SHAPE)
     fresh, (state, _) = memory.init_state(1), written(memory, 5, num_rows=1)
     pairs = zip(fresh.tensors().items(), state.tensors().values(), strict=True)
     joined = type(state).from_tensors({name: torch.cat([a, b]) for (name, a), b in pairs})

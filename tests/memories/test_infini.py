@@ -9,7 +9,7 @@ import torch
 from armt.core.errors import ConfigError
 from armt.core.layer_shape import LayerShape
 from armt.memories.infini import InfiniConfig
-from tiny import random_ids, recurrent, roughen
+from tiny import random_ids, recurrent, rough_memory
 
 D_MODEL = 6
 SHAPE = LayerShape(d_model=D_MODEL, num_heads=2, num_kv_heads=1, head_dim=3)
@@ -21,15 +21,9 @@ CONFIGS = {
 }
 
 
-def rough_memory(config, dtype=DOUBLE):
-    memory = config.build(SHAPE).to(dtype)
-    roughen(memory)
-    return memory
-
-
 @pytest.fixture(params=sorted(CONFIGS))
 def memory(request):
-    return rough_memory(CONFIGS[request.param])
+    return rough_memory(CONFIGS[request.param], SHAPE)
 
 
 class Literal:
@@ -111,7 +105,7 @@ def test_an_empty_memory_reads_nothing(memory):
 
 
 def test_a_closed_gate_shuts_its_head():
-    memory = rough_memory(CONFIGS["default"])
+    memory = rough_memory(CONFIGS["default"], SHAPE)
     hidden = torch.randn(1, 5, D_MODEL, dtype=DOUBLE)
     state = memory.write(hidden, memory.init_state(1))
     with torch.no_grad():
@@ -126,7 +120,7 @@ def test_a_closed_gate_shuts_its_head():
 
 @torch.no_grad()
 def test_writing_a_key_again_replaces_its_value():
-    memory = rough_memory(InfiniConfig(num_heads=1, d_mem=4))
+    memory = rough_memory(InfiniConfig(num_heads=1, d_mem=4), SHAPE)
     memory.to_query.weight = memory.to_key.weight
     token, state = torch.randn(1, 1, D_MODEL, dtype=DOUBLE), memory.init_state(1)
     other = torch.randn(1, 5, D_MODEL, dtype=DOUBLE)
@@ -140,7 +134,7 @@ def test_writing_a_key_again_replaces_its_value():
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_the_state_has_at_least_single_precision(name, dtype):
-    memory, hidden = rough_memory(CONFIGS[name], dtype), torch.randn(2, 4, D_MODEL).to(dtype)
+    memory, hidden = rough_memory(CONFIGS[name], SHAPE, dtype), torch.randn(2, 4, D_MODEL).to(dtype)
     state = memory.write(hidden, memory.write(hidden, memory.init_state(2)))
     expected = torch.promote_types(dtype, torch.float32)
     assert {value.dtype for value in state.tensors().values()} == {expected}
@@ -148,7 +142,8 @@ def test_the_state_has_at_least_single_precision(name, dtype):
 
 
 def test_autocast_keeps_the_state_in_single_precision():
-    memory, hidden = rough_memory(CONFIGS["default"], torch.float32), torch.randn(2, 4, D_MODEL)
+    memory = rough_memory(CONFIGS["default"], SHAPE, torch.float32)
+    hidden = torch.randn(2, 4, D_MODEL)
     with torch.autocast("cpu", torch.bfloat16):
         state = memory.write(hidden, memory.init_state(2))
         found = memory.read(hidden, state)

@@ -8,19 +8,13 @@ import torch
 from armt.core.errors import ConfigError
 from armt.core.layer_shape import LayerShape
 from armt.memories.lm2 import LM2Config, LM2State
-from tiny import SEGMENT_LEN, random_ids, recurrent, roughen
+from tiny import SEGMENT_LEN, random_ids, recurrent, rough_memory
 
 D_MODEL = 8
 SHAPE = LayerShape(d_model=D_MODEL, num_heads=2, num_kv_heads=1, head_dim=4)
 DOUBLE = torch.float64
 CONFIG = LM2Config(num_slots=3, num_heads=2)
 LITERAL = LM2Config(num_slots=D_MODEL, num_heads=2, literal=True)
-
-
-def rough_memory(config=CONFIG, dtype=DOUBLE):
-    memory = config.build(SHAPE).to(dtype)
-    roughen(memory)
-    return memory
 
 
 def set_gates(memory, *, take, keep):
@@ -60,7 +54,7 @@ def attend(attention, queries, source):
 
 @torch.no_grad()
 def test_reading_and_writing_equal_plain_loops():
-    memory = rough_memory()
+    memory = rough_memory(CONFIG, SHAPE)
     rule, (hidden, text) = memory.rule, random_segments(2, num_rows=1)
     state = LM2State(slots=torch.randn(1, 3, D_MODEL, dtype=DOUBLE))
     found = attend(rule.read_attention, hidden[0], state.slots[0])
@@ -94,7 +88,7 @@ def test_forget_gates_start_near_sigmoid_of_one():
 
 
 def test_open_forget_and_closed_input_gates_leave_the_slots():
-    memory = rough_memory()
+    memory = rough_memory(CONFIG, SHAPE)
     set_gates(memory, take=-math.inf, keep=math.inf)
     segments = random_segments(4)
     expected = memory.init_state(2).slots
@@ -102,7 +96,7 @@ def test_open_forget_and_closed_input_gates_leave_the_slots():
 
 
 def test_closed_forget_and_open_input_gates_replace_the_slots():
-    memory = rough_memory()
+    memory = rough_memory(CONFIG, SHAPE)
     set_gates(memory, take=math.inf, keep=-math.inf)
     segments = random_segments(4)
     before = written(memory, segments[:-1]).slots
@@ -113,7 +107,7 @@ def test_closed_forget_and_open_input_gates_replace_the_slots():
 @torch.no_grad()
 def test_the_slots_stay_bounded():
     """Both gates lie in (0, 1), so |M| grows to 1 / (1 - f) at most, f the greatest forget gate."""
-    memory = rough_memory()
+    memory = rough_memory(CONFIG, SHAPE)
     set_gates(memory, take=4.0, keep=1.5)
     greatest = [
         float(written(memory, 50 * random_segments(num_segments)).slots.abs().max())
@@ -125,7 +119,7 @@ def test_the_slots_stay_bounded():
 
 
 def test_rows_of_the_state_move_with_the_rows_of_the_batch():
-    memory, segments = rough_memory(), random_segments(3, num_rows=4)
+    memory, segments = rough_memory(CONFIG, SHAPE), random_segments(3, num_rows=4)
     order = torch.tensor([2, 0, 3, 1])
     found = written(memory, segments[:, order]).slots
     torch.testing.assert_close(found, written(memory, segments).slots[order])
@@ -140,14 +134,14 @@ def test_a_new_document_knows_nothing_of_the_last():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_the_state_has_at_least_single_precision(dtype):
-    memory, hidden = rough_memory(dtype=dtype), torch.randn(2, 4, D_MODEL).to(dtype)
+    memory, hidden = rough_memory(CONFIG, SHAPE, dtype), torch.randn(2, 4, D_MODEL).to(dtype)
     state = memory.write(hidden, memory.write(hidden, memory.init_state(2)))
     assert state.slots.dtype == torch.promote_types(dtype, torch.float32)
     assert memory.read(hidden, state).dtype == dtype
 
 
 def test_autocast_keeps_the_state_in_single_precision():
-    memory, hidden = rough_memory(dtype=torch.float32), torch.randn(2, 4, D_MODEL)
+    memory, hidden = rough_memory(CONFIG, SHAPE, torch.float32), torch.randn(2, 4, D_MODEL)
     with torch.autocast("cpu", torch.bfloat16):
         state = memory.write(hidden, memory.init_state(2))
         found = memory.read(hidden, state)
@@ -180,7 +174,7 @@ class TestLiteral:
 
     @torch.no_grad()
     def test_it_equals_the_published_step(self):
-        memory = rough_memory(LITERAL)
+        memory = rough_memory(LITERAL, SHAPE)
         hidden, text = random_segments(2, num_rows=1, num_tokens=D_MODEL)
         state = memory.write(text, memory.init_state(1))
         expected = self.step(memory.rule, text[0], torch.eye(D_MODEL, dtype=DOUBLE))

@@ -17,7 +17,14 @@ from armt.memories.memlong import (
 )
 from armt.recurrence.choose_schedule import wave_obstacle
 from armt.recurrence.pretrained import load_memory
-from tiny import SEGMENT_LEN, backbone, isolated_logits, random_ids, recurrent
+from tiny import (
+    SEGMENT_LEN,
+    assert_rows_that_read_unequally_are_apart,
+    backbone,
+    isolated_logits,
+    random_ids,
+    recurrent,
+)
 from whole_past import WholePastConfig
 
 DOUBLE = torch.float64
@@ -133,18 +140,8 @@ def test_the_oldest_passages_go_first_whatever_their_number(passage_len, memory_
 
 @torch.no_grad()
 def test_rows_may_have_read_unequally_much():
-    model, width = recurrent(SMALL), 6 * SEGMENT_LEN
     lengths = [6 * SEGMENT_LEN, SEGMENT_LEN, 3 * SEGMENT_LEN + 1]
-    ids, mask = random_ids(3, width), torch.zeros(3, width, dtype=torch.long)
-    for row, length in enumerate(lengths):
-        mask[row, :length] = 1
-    state = model(ids, attention_mask=mask).state
-    more = random_ids(3, 9, seed=8)
-    together = model(more, state=state)
-    for row, length in enumerate(lengths):
-        alone = model(more[row : row + 1], state=model(ids[row : row + 1, :length]).state)
-        rows = together.logits[row : row + 1]
-        torch.testing.assert_close(rows, alone.logits, rtol=1e-9, atol=1e-11)
+    assert_rows_that_read_unequally_are_apart(recurrent(SMALL), lengths)
 
 
 @torch.no_grad()

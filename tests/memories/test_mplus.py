@@ -13,7 +13,13 @@ from armt.core.layer_shape import LayerShape
 from armt.memories.memoryllm import MemoryLLMConfig
 from armt.memories.mplus import MPlusConfig, best_places
 from armt.recurrence.choose_schedule import wave_obstacle
-from tiny import SEGMENT_LEN, backbone, random_ids, recurrent
+from tiny import (
+    SEGMENT_LEN,
+    assert_rows_that_read_unequally_are_apart,
+    backbone,
+    random_ids,
+    recurrent,
+)
 from whole_past import WholePastConfig
 
 DOUBLE = torch.float64
@@ -167,18 +173,8 @@ def test_an_empty_memory_is_the_backbone():
 
 @torch.no_grad()
 def test_rows_may_have_read_unequally_much():
-    model, width = recurrent(SMALL), 9 * SEGMENT_LEN
     lengths = [9 * SEGMENT_LEN, SEGMENT_LEN, 5 * SEGMENT_LEN + 1]
-    ids, mask = random_ids(3, width), torch.zeros(3, width, dtype=torch.long)
-    for row, length in enumerate(lengths):
-        mask[row, :length] = 1
-    state = model(ids, attention_mask=mask).state
-    more = random_ids(3, 9, seed=8)
-    together = model(more, state=state)
-    for row, length in enumerate(lengths):
-        alone = model(more[row : row + 1], state=model(ids[row : row + 1, :length]).state)
-        rows = together.logits[row : row + 1]
-        torch.testing.assert_close(rows, alone.logits, rtol=1e-9, atol=1e-11)
+    assert_rows_that_read_unequally_are_apart(recurrent(SMALL), lengths)
 
 
 def test_the_loss_of_the_model_trains_the_retriever_however_short_its_gradient():
