@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from armt.backbones.attention import GUEST
 from armt.backbones.huggingface import Anatomy
+from armt.backbones.modes import evaluation_mode
 from armt.backbones.rotation import ROTATION, Angles, Turn
 from armt.core.errors import BackboneError
 from armt.core.layer_shape import LayerShape
@@ -32,16 +33,12 @@ def probe_attention(model: PreTrainedModel, anatomy: Anatomy) -> list[Angles]:
         BackboneError: a layer has no attention that asks guests, its heads are not those of its
             config, or it rotates in a way that cannot be undone.
     """
-    was_training = model.training
-    _ = model.eval()
-    try:
+    with evaluation_mode(model):
         calls = _watch(anatomy)
         return [
             _angles(layer, call, shape)
             for layer, call, shape in zip(anatomy.layers, calls, anatomy.shapes, strict=True)
         ]
-    finally:
-        _ = model.train(was_training)
 
 
 @final

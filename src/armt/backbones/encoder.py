@@ -7,6 +7,7 @@ from torch import nn
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
 
 from armt.backbones.huggingface import Anatomy, anatomy_of
+from armt.backbones.modes import evaluation_mode
 from armt.core.errors import BackboneError, ConfigError
 
 TESTED_ENCODERS = frozenset({"bert", "distilbert", "electra"})
@@ -79,10 +80,6 @@ def _sees_both_sides(model: PreTrainedModel, body: nn.Module) -> bool:
     ids = torch.arange(8, device=device).unsqueeze(0) % vocab_size
     changed = ids.clone()
     changed[:, -1] = (changed[:, -1] + 1) % vocab_size
-    was_training = model.training
-    _ = model.eval()
-    try:
+    with evaluation_mode(model):
         first, second = (cast("Any", body)(input_ids=each)[0][:, 0] for each in (ids, changed))
-    finally:
-        _ = model.train(was_training)
     return not torch.equal(first, second)

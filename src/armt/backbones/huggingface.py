@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from armt.backbones.modes import evaluation_mode
 from armt.core.errors import BackboneError
 from armt.core.layer_shape import LayerShape
 
@@ -176,16 +177,12 @@ def check_causal_and_cached(model: PreTrainedModel, *, tolerance: float = 1e-3) 
     vocab_size = int(model.config.get_text_config().vocab_size)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(vocab_size, (1, 12), generator=generator).to(device)
-    was_training = model.training
-    _ = model.eval()
-    try:
+    with evaluation_mode(model):
         whole = _logits(model, ids)
         changed = ids.clone()
         changed[:, -1] = (changed[:, -1] + 1) % vocab_size
         causal_gap = _gap(_logits(model, changed)[:, :-1], whole[:, :-1])
         pieces_gap = _gap(_logits_in_pieces(model, ids), whole)
-    finally:
-        _ = model.train(was_training)
     name = type(model).__name__
     if causal_gap > tolerance:
         raise BackboneError(

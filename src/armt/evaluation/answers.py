@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from armt.backbones.modes import evaluation_mode
 from armt.core.errors import DataError
 from armt.evaluation.subject import Arm
 from armt.recurrence.model import Recurrent
@@ -126,11 +127,6 @@ def _answer(
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Generator[None]:
     """Evaluation mode, and half precision on a GPU; the mode before comes back at the end."""
-    was_training = model.training
     half = model.device.type == "cuda" and model.dtype == torch.float32
-    _ = model.eval()
-    try:
-        with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
-            yield
-    finally:
-        _ = model.train(was_training)
+    with evaluation_mode(model), torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
+        yield

@@ -3,6 +3,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
+from armt.backbones.modes import evaluation_mode
 from armt.core.shapes import Float, Int, Tensor
 from armt.recurrence.model import Recurrent
 from armt.tasks.language_modeling import LanguageModeling, bits_per_byte
@@ -23,11 +24,9 @@ def segment_bits_per_byte(
     segment before, as it is with memory, so that the same tokens count.
     """
     rows = task.evaluation_rows(num_rows, seed)
-    was_training = model.training
-    _ = model.eval()
     length = task.config.segment_len
-    losses = [_losses(model, part, length, use_memory) for part in rows.split(batch_size)]
-    _ = model.train(was_training)
+    with evaluation_mode(model):
+        losses = [_losses(model, part, length, use_memory) for part in rows.split(batch_size)]
     return bits_per_byte(torch.cat(losses), task.num_bytes(rows)).tolist()
 
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from armt.backbones.modes import evaluation_mode
 from armt.core.shapes import Bool, Int, Tensor
 from armt.evaluation.metrics import Score
 from armt.recurrence.model import Recurrent
@@ -15,13 +16,11 @@ def prompt_score(model: Recurrent, prompts: Prompts, *, batch_size: int = 256) -
     Each row starts from an empty memory. The tokens of the answer are found one by one, each from
     the model's own tokens before it, and all must be right but those where any will do.
     """
-    was_training = model.training
-    _ = model.eval()
     parts = zip(
         prompts.prompt_ids.split(batch_size), prompts.answer_ids.split(batch_size), strict=True
     )
-    is_right = torch.cat([_is_right(model, prompt, answer) for prompt, answer in parts])
-    _ = model.train(was_training)
+    with evaluation_mode(model):
+        is_right = torch.cat([_is_right(model, prompt, answer) for prompt, answer in parts])
     return Score(int(is_right.sum()), len(is_right))
 
 
