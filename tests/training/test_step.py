@@ -1,5 +1,6 @@
 """One step in float64, by hand: where rows start, what is carried, what enters the loss."""
 
+import math
 from dataclasses import dataclass, replace
 
 import pytest
@@ -10,7 +11,7 @@ from armt.core.errors import DataError
 from armt.core.shapes import Tensor
 from armt.core.state import State
 from armt.tasks.contract import Batch
-from armt.training.step import EagerStepper, mean_change
+from armt.training.step import EagerStepper, mean_log_change
 from tiny import SEGMENT_LEN, assert_same_state, random_ids, recurrent
 
 CARRY_LEN = 2 * SEGMENT_LEN
@@ -114,7 +115,7 @@ def test_the_write_penalty_enters_loss_and_gradient(model):
     found = gradients(model)
     start = tuple(layer.detach() for layer in old.layers)
     after = model(batch.input_ids, state=old.detach(), carry_len=CARRY_LEN).state.layers
-    change = mean_change(start, after)
+    change = mean_log_change(start, after)
     torch.testing.assert_close(penalised.loss, (plain.loss + 0.5 * change).detach(), **CLOSE)
     (0.5 * change).backward()
     gate = "memory.layers.0.to_gate.weight"
@@ -137,7 +138,7 @@ def test_the_write_penalty_counts_quiet_rows_only(model, quiet):
         start = old.detach().select_rows(row[None])
         after = model(batch.input_ids[row[None], :CARRY_LEN], state=start).state
         pairs = zip(start.layers, after.layers, strict=True)
-        lengths += [(new.association - kept.association).norm() for kept, new in pairs]
+        lengths += [(new.association - kept.association).norm().log1p() for kept, new in pairs]
     change = sum(lengths) / len(lengths)
     expected = (plain.loss + 0.5 * change).detach()
     torch.testing.assert_close(penalised.loss, expected, rtol=1e-6, atol=1e-8)
@@ -180,19 +181,21 @@ def pair(first, second):
 
 def test_the_mean_change_by_hand():
     zero = pair([[[0.0, 0.0]], [[0.0, 0.0]]], [[0.0], [0.0]])
-    # lengths 5 and 13 in the first layer, 0 and 2 in the second
+    # lengths 5 and 13 in the first layer, 0 and 2 in the second: factors 6, 14, 1 and 3
     one = pair([[[3.0, 0.0]], [[3.0, 4.0]]], [[4.0], [12.0]])
     two = pair([[[0.0, 0.0]], [[0.0, 2.0]]], [[0.0], [0.0]])
-    assert float(mean_change((zero, zero), (one, two))) == pytest.approx((5 + 13 + 0 + 2) / 4)
-    assert float(mean_change((one,), (one,))) == pytest.approx(0, abs=1e-5)
+    assert float(mean_log_change((zero, zero), (one, two))) == pytest.approx(
+        math.log(6 * 14 * 3) / 4
+    )
+    assert float(mean_log_change((one,), (one,))) == pytest.approx(0, abs=1e-5)
 
 
 def test_the_mean_change_of_some_rows_by_hand():
     zero = pair([[[0.0, 0.0]], [[0.0, 0.0]]], [[0.0], [0.0]])
     one = pair([[[3.0, 0.0]], [[3.0, 4.0]]], [[4.0], [12.0]])  # lengths 5 and 13
     first, both, none = (torch.tensor(rows) for rows in ((1, 0), (1, 1), (0, 0)))
-    changes = [float(mean_change((zero,), (one,), rows.bool())) for rows in (first, both, none)]
-    assert changes == pytest.approx([5, 9, 0])
+    changes = [float(mean_log_change((zero,), (one,), rows.bool())) for rows in (first, both, none)]
+    assert changes == pytest.approx([math.log(6), math.log(6 * 14) / 2, 0])
 
 
 def a_question_batch(question_len, resets=None) -> Batch:
@@ -263,7 +266,7 @@ def test_the_penalty_is_on_the_text_before_questions(model):
     batch, old = a_question_batch(SEGMENT_LEN, [False] * 3), state_before(model)
     losses = [EagerStepper(model, model, weight)(batch, old.layers).loss for weight in (0.0, 0.5)]
     start = tuple(layer.detach() for layer in old.layers)
-    change = mean_change(start, model.read(batch.input_ids, old).layers)
+    change = mean_log_change(start, model.read(batch.input_ids, old).layers)
     torch.testing.assert_close(losses[1], losses[0] + 0.5 * change, **CLOSE)
 
 
@@ -277,5 +280,5 @@ def test_a_text_before_questions_must_end_with_a_segment(model):
 def test_an_unmoved_memory_has_a_finite_gradient():
     zero = torch.zeros(2, 3, requires_grad=True)
     state = Pair(zero, zero, torch.zeros(2, 1, dtype=torch.long))
-    mean_change((state.detach(),), (state,)).backward()
+    mean_log_change((state.detach(),), (state,)).backward()
     assert torch.isfinite(zero.grad).all()

@@ -48,9 +48,9 @@ class StageConfig(Config):
     write_penalty: float = 0.0
     """Weight in the loss of how far the text of a step moves the memory.
 
-    This is the mean over rows and layers of the length of the state's change. It teaches a memory
-    to leave alone what has no use. Where the stream tells which rows are quiet (nothing in them is
-    ever asked for) only these count, so that it never stands against what must be written.
+    This is the mean over rows and layers of log(1 + length of the state's change). It teaches a
+    memory to leave alone what has no use. Where the stream tells which rows are quiet (nothing in
+    them is ever asked for) only these count, so that it never stands against what must be written.
     """
 
     def __post_init__(self) -> None:

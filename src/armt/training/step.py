@@ -82,7 +82,7 @@ class EagerStepper:
         assert output.num_correct is not None, "a batch with labels counts the right ones"
         loss: Tensor = output.loss
         if self.write_penalty:
-            change = mean_change(start, after.layers, batch.is_quiet)
+            change = mean_log_change(start, after.layers, batch.is_quiet)
             loss = loss + self.write_penalty * change
         _ = loss.backward()
         carried = after.detach().layers if batch.carry_len else None
@@ -126,12 +126,14 @@ def _at_a_start(layers: tuple[State, ...], num_rows: int) -> RecurrentState:
     )
 
 
-def mean_change(
+def mean_log_change(
     old: tuple[State, ...], new: tuple[State, ...], is_counted: Bool[Tensor, " B"] | None = None
 ) -> Float[Tensor, ""]:
-    """Returns the length of each row's and layer's change of state, averaged over both.
+    """Returns log(1 + length of the change of state), averaged over rows and layers.
 
-    Only rows that are counted enter; zero if there is none, or no state.
+    The logarithm, because nothing holds the values of a memory small: a penalty on the length
+    itself may outgrow the loss of every answer, and close a memory for good. Only rows that are
+    counted enter; zero if there is none, or no state.
     """
     lengths: list[Tensor] = []
     for before, after in zip(old, new, strict=True):
@@ -145,7 +147,7 @@ def mean_change(
             lengths.append((torch.stack(squares).sum(0) + 1e-12).sqrt())
     if not lengths:
         return torch.zeros(())
-    changes = torch.stack(lengths).mean(0)
+    changes = torch.stack(lengths).log1p().mean(0)
     if is_counted is None:
         return changes.mean()
     return (changes * is_counted).sum() / is_counted.sum().clamp_min(1)

@@ -41,7 +41,10 @@ def row_texts(encoder, run, row):
         carried += ids[: batch.carry_len]
 
 
-@pytest.mark.parametrize(("options", "num_asked"), [(CARRIED, 3), (SHORT, 2)])
+@pytest.mark.parametrize(
+    ("options", "num_asked"),
+    [(CARRIED, 3), (SHORT, 2), ({**CARRIED, "carry_len": 64, "border_share": 0.8}, 3)],
+)
 def test_every_answer_follows_from_what_was_read(store, encoder, options, num_asked):
     run = batches(store, encoder, options, 25)
     for row in range(6):
@@ -91,10 +94,12 @@ def facts_in(encoder, tokens):
     ]
 
 
-@pytest.mark.parametrize("confuser_gap", [0, 60])
-def test_a_row_is_quiet_where_no_fact_touches_its_carried_text(store, encoder, confuser_gap):
+@pytest.mark.parametrize(
+    "changes", [{}, {"confuser_gap": 60}, {"border_share": 0.5}], ids=["plain", "confusers", "cut"]
+)
+def test_a_row_is_quiet_where_no_fact_touches_its_carried_text(store, encoder, changes):
     options = {**CARRIED, "segment_len": 16, "carry_len": 16, "gap_len": (8, 100)}
-    run = batches(store, encoder, {**options, "confuser_gap": confuser_gap}, 60)
+    run = batches(store, encoder, {**options, **changes}, 60)
     counts = Counter()
     for row in range(6):
         carried: list[int] = []
@@ -112,6 +117,26 @@ def test_a_row_is_quiet_where_no_fact_touches_its_carried_text(store, encoder, c
             carried += ids[:16]
     assert set(counts) == {"quiet", "cut", "told", "just before", "just after"}
     assert min(counts.values()) > 2, counts
+
+
+def share_cut(store, encoder, border_share):
+    """Which share of the facts in carried texts stands in two segments."""
+    options = {**CARRIED, "gap_len": (40, 300), "epoch_steps": 1, "border_share": border_share}
+    facts = [
+        fact
+        for batch in batches(store, encoder, options, 6)
+        for row in batch.input_ids[:, : CARRIED["carry_len"] + 10].tolist()
+        for fact in facts_in(encoder, row)
+    ]
+    cut = [first for first, last in facts if first // 64 < (last - 1) // 64]
+    return len(cut) / len(facts)
+
+
+def test_borders_cut_as_many_facts_as_asked(store, encoder):
+    by_chance, half, every = (share_cut(store, encoder, share) for share in (0.0, 0.5, 1.0))
+    assert by_chance < 0.2
+    # facts that would meet on a border follow each other, so not all of them are cut
+    assert by_chance + 0.1 < half < every - 0.1
 
 
 def test_where_nothing_is_carried_no_row_is_called_quiet(store, encoder):
@@ -236,6 +261,8 @@ def test_a_stream_reads_its_split_only(encoder, options):
         ({"gap_len": (50, 10)}, r"`gap_len` must be .* Got \(50, 10\)"),
         ({"tail_len": (0, 10)}, "`tail_len` must be"),
         ({"text_weight": 2.0}, r"\[0, 1\]. Got 2.0"),
+        ({"carry_len": 128, "border_share": -0.1}, r"`border_share` must lie in \[0, 1\]"),
+        ({"border_share": 0.1}, "no border where nothing is carried"),
         ({"num_questions": 0}, "at least 1. Got 0"),
     ],
 )

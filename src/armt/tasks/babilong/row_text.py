@@ -30,6 +30,13 @@ class RowText(NamedTuple):
     """Places of all people after so many facts, (number of facts + 1, people)."""
 
 
+class BorderCuts(NamedTuple):
+    """How many facts a border between two segments shall cut."""
+
+    share: float
+    segment_len: int
+
+
 class DenseTexts(NamedTuple):
     """Texts with questions and their answers in them, one a row."""
 
@@ -69,6 +76,7 @@ def draw_row_text(
     rng: np.random.Generator,
     shape: tuple[int, int],
     gap_len: tuple[int, int],
+    cuts: BorderCuts | None = None,
 ) -> RowText:
     """Draws the text of one epoch.
 
@@ -79,6 +87,7 @@ def draw_row_text(
         shape: length of the text (the background alone is as long, so that no text falls short) and
             the length within which one to four facts stand for sure.
         gap_len: least and greatest scale of the distance between facts, in tokens.
+        cuts: which facts are moved onto a border of segments; none to leave them to chance.
     """
     text_len, early_len = shape
     background = walk.take(text_len)
@@ -88,6 +97,9 @@ def draw_row_text(
     moves = draw_moves(rng, len(due))
     items = table.items(table.facts(moves))
     positions = _snap(background.gaps, due)
+    if cuts is not None:
+        positions = _onto_borders(positions, items.lens, rng, cuts)
+        positions = np.minimum(positions, len(background.tokens))
     ends = positions + np.cumsum(items.lens)
     tokens = _insert(background.tokens, positions, items)[:text_len]
     return RowText(tokens, ends - items.lens, ends, known_places(moves))
@@ -154,6 +166,20 @@ def order_known(known: IntArray, priorities: npt.NDArray[np.float64]) -> IntArra
 def _snap(gaps: IntArray, due: IntArray) -> IntArray:
     """Returns the last sentence gap at or before each due position."""
     return gaps[np.searchsorted(gaps, due, side="right") - 1]
+
+
+def _onto_borders(
+    positions: IntArray, lens: IntArray, rng: np.random.Generator, cuts: BorderCuts
+) -> IntArray:
+    """Moves some of the items so that the nearest border of segments after the first cuts them.
+
+    Where two would meet, the later one follows the earlier, uncut if it must be.
+    """
+    pushed = np.cumsum(lens) - lens
+    is_moved = rng.random(len(positions)) < cuts.share
+    borders = np.maximum(np.round((positions + pushed) / cuts.segment_len), 1) * cuts.segment_len
+    starts = borders.astype(np.int64) - rng.integers(1, lens)
+    return np.maximum.accumulate(np.where(is_moved, starts - pushed, positions))
 
 
 def _insert(background: Ids, positions: IntArray, items: Items) -> Ids:

@@ -25,7 +25,13 @@ from armt.core.config import Config
 from armt.core.errors import ConfigError, DataError
 from armt.tasks.babi.world import PEOPLE, IntArray
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk
-from armt.tasks.babilong.row_text import RowText, draw_dense_texts, draw_row_text, order_known
+from armt.tasks.babilong.row_text import (
+    BorderCuts,
+    RowText,
+    draw_dense_texts,
+    draw_row_text,
+    order_known,
+)
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.walks import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import WorldTable
@@ -65,6 +71,10 @@ class FactStreamConfig(Config):
     """Mean distance in tokens of background sentences that name a person or a place of the world,
     put in besides those that stand there anyway; 0 for none (not in dense rows)."""
 
+    border_share: float = 0.0
+    """Share of the facts that are moved onto a border between two segments of the carried text,
+    which cuts few by chance: one half is then read in one segment and one in the next."""
+
     epoch_steps: int = 1
     """Most batches over which a row's text goes on; drawn log-uniformly from 1 up."""
 
@@ -84,8 +94,9 @@ class FactStreamConfig(Config):
                 raise ConfigError(f"`{name}` must be at least 1. Got {getattr(self, name)}.")
         if self.confuser_gap < 0:
             raise ConfigError(f"`confuser_gap` must not be negative. Got {self.confuser_gap}.")
-        if not 0 <= self.text_weight <= 1:
-            raise ConfigError(f"`text_weight` must lie in [0, 1]. Got {self.text_weight}.")
+        for name in ("text_weight", "border_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"`{name}` must lie in [0, 1]. Got {getattr(self, name)}.")
         for name in ("tail_len", "gap_len"):
             low, high = getattr(self, name)
             if not 1 <= low <= high:
@@ -97,10 +108,18 @@ class FactStreamConfig(Config):
                 f"`carry_len` must be a multiple of `segment_len` ({self.segment_len}), or 0. "
                 f"Got {self.carry_len}."
             )
+        self._check_carry()
+
+    def _check_carry(self) -> None:
         if self.carry_len == 0 and self.epoch_steps > 1:
             raise ConfigError(
                 "A text goes on only if some of it is carried: set `carry_len`, or `epoch_steps` "
                 f"to 1. Got {self.epoch_steps}."
+            )
+        if self.carry_len == 0 and self.border_share:
+            raise ConfigError(
+                "There is no border where nothing is carried: set `carry_len`, or `border_share` "
+                f"to 0. Got {self.border_share}."
             )
         if self.is_dense and self.carry_len:
             raise ConfigError(f"A dense row is not carried on. Got `carry_len` {self.carry_len}.")
@@ -300,7 +319,9 @@ class _Row:
         source: Walk = walk
         if stream.confusers is not None:
             source = ConfusingWalk(walk, stream.confusers, rng, config.confuser_gap)
-        self._text: RowText = draw_row_text(source, stream.table, rng, shape, config.gap_len)
+        share = config.border_share
+        cuts = BorderCuts(share, config.segment_len) if share else None
+        self._text: RowText = draw_row_text(source, stream.table, rng, shape, config.gap_len, cuts)
         self._priorities = rng.random((self._num_steps, len(PEOPLE)))
         # fillers begin at sentences of the book in which the walk has arrived, not too near its end
         offsets = stream.store.sentence_offsets
