@@ -43,8 +43,9 @@ def use_cpu_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
         return result
 
     @contextmanager
-    def capture(graph: RerunGraph, pool: Any) -> Generator[None]:
+    def capture(graph: RerunGraph, pool: Any, capture_error_mode: str) -> Generator[None]:
         del pool
+        assert capture_error_mode == "thread_local", "a data loader's thread pins memory meanwhile"
         yield
         graph.captured = calls[-1]
 

@@ -16,11 +16,11 @@ from armt.backbones.compiled import compile_traced
 from armt.backbones.layer_calls import enter, merge_calls
 from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
+from armt.recurrence.cudagraph import capture
 from armt.recurrence.schedule import SequentialSchedule
 
 _ENDLESS = 1 << 62
 _NUM_KEPT = 4
-_NUM_WARM_UPS = 3
 
 
 @final
@@ -129,16 +129,7 @@ class WaveLoop:
 
     def _captured(self) -> Callable[[], Any]:
         """Returns what replays one step as a graph."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_NUM_WARM_UPS):
-                self._step()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._step()
-        return graph.replay
+        return capture(self._step).graph.replay
 
 
 @final

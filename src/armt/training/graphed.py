@@ -11,10 +11,9 @@ from typing import Any, cast
 import torch
 
 from armt.core.state import State
+from armt.recurrence.cudagraph import capture
 from armt.tasks.contract import Batch
 from armt.training.step import EagerStepper, StepResult
-
-_NUM_WARM_UPS = 2
 
 
 @dataclass
@@ -70,15 +69,7 @@ class GraphedStepper:
         for parameter in self._parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_NUM_WARM_UPS):
-                _ = self._run(fixed, carried)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            result = self._run(fixed, carried)
+        graph, result = capture(lambda: self._run(fixed, carried), self._pool)
         self._pool = self._pool or graph.pool()
         return _Graph(graph, fixed, carried, result)
 
