@@ -13,6 +13,7 @@ import torch
 from armt.core.errors import ConfigError, DataError
 from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES
 from armt.tasks.babilong import BackgroundStore, BackgroundWalk, build_store
+from armt.tasks.babilong.borders import BorderCuts, confuse_borders
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk, NameSwaps, sentences_with
 from armt.tasks.babilong.corpus import Book
 from armt.tasks.babilong.stream import FactStreamConfig
@@ -211,3 +212,40 @@ def test_stream_with_confusers_is_deterministic_and_differs_from_one_without(
 def test_refuses_a_negative_distance() -> None:
     with pytest.raises(ConfigError, match="confuser_gap"):
         _ = FactStreamConfig(confuser_gap=-1)
+
+
+def test_a_sentence_is_cut_near_a_name(novel: BackgroundStore, encoder: TokenizerEncoder) -> None:
+    confusers, rng = Confusers(novel, encoder), np.random.default_rng(0)
+    distances: Counter[int] = Counter()
+    for _ in range(300):
+        sentence, cut = confusers.draw_cut(rng)
+        assert 0 < cut < len(sentence)
+        starts = [
+            place
+            for place in range(len(sentence))
+            if encoder.decode(sentence[place:]).lstrip().startswith((*PEOPLE, *PLACES))
+        ]
+        distances[min((cut - start for start in starts), key=abs)] += 1
+    assert set(distances) >= set(range(-2, 3))
+    assert max(map(abs, distances)) <= 4  # a leading blank may be a token of its own
+
+
+def test_what_is_written_over_borders_touches_no_fact(
+    novel: BackgroundStore, encoder: TokenizerEncoder
+) -> None:
+    rng, before = np.random.default_rng(1), np.full(100_000, 3)
+    ends = np.sort(rng.choice(np.arange(20, len(before)), 500, replace=False))
+    facts = (ends - 8, ends)
+    after = before.copy()
+    cuts = BorderCuts(0.5, 100)
+    confuse_borders(after, facts, rng, cuts, Confusers(novel, encoder))
+    for start, end in zip(*facts, strict=True):
+        assert (after[start:end] == 3).all()
+    is_new = after != before
+    is_over = is_new[99:-1:100] & is_new[100::100]
+    assert 0.2 < is_over.mean() < 0.5
+    # no sentence stands where no border is
+    runs = np.flatnonzero(np.diff(np.concatenate([[0], is_new.astype(np.int8), [0]]))).reshape(
+        -1, 2
+    )
+    assert all(start // 100 < (end - 1) // 100 for start, end in runs)

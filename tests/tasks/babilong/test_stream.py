@@ -43,7 +43,12 @@ def row_texts(encoder, run, row):
 
 @pytest.mark.parametrize(
     ("options", "num_asked"),
-    [(CARRIED, 3), (SHORT, 2), ({**CARRIED, "carry_len": 64, "border_share": 0.8}, 3)],
+    [
+        (CARRIED, 3),
+        (SHORT, 2),
+        ({**CARRIED, "carry_len": 64, "border_share": 0.8}, 3),
+        ({**CARRIED, "carry_len": 64, "border_share": 0.8, "confuser_gap": 60}, 3),
+    ],
 )
 def test_every_answer_follows_from_what_was_read(store, encoder, options, num_asked):
     run = batches(store, encoder, options, 25)
@@ -95,7 +100,9 @@ def facts_in(encoder, tokens):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"confuser_gap": 60}, {"border_share": 0.5}], ids=["plain", "confusers", "cut"]
+    "changes",
+    [{}, {"confuser_gap": 60}, {"border_share": 0.5}, {"confuser_gap": 60, "border_share": 0.5}],
+    ids=["plain", "confusers", "cut", "confusers and cut"],
 )
 def test_a_row_is_quiet_where_no_fact_touches_its_carried_text(store, encoder, changes):
     options = {**CARRIED, "segment_len": 16, "carry_len": 16, "gap_len": (8, 100)}

@@ -30,6 +30,9 @@ _MADE_SHARE = 0.5
 _MOVING_SHARE = 0.4
 """Share of the made ones whose sentence has a verb of the world's moves."""
 
+_CUT_REACH = 3
+"""Tokens from the beginning of a name within which a cut sentence is cut."""
+
 _NAME = re.compile(r" [A-Z][a-z]+")
 _NOUN = re.compile(r" [a-z]{3,}")
 _LEAST_COUNT = 20
@@ -41,13 +44,18 @@ _MOST_TRIES = 1000
 
 def sentences_with(store: BackgroundStore, words: Sequence[Ids]) -> IntArray:
     """Returns the numbers of the sentences, in books that may be read, that hold one of `words`."""
-    is_held = np.zeros(len(store.tokens), dtype=np.bool_)
+    return _sentences_of(store, _begin(store.tokens, words))
+
+
+def _begin(tokens: Ids, words: Sequence[Ids]) -> npt.NDArray[np.bool_]:
+    """Marks the tokens with which one of `words` begins."""
+    is_start = np.zeros(len(tokens), dtype=np.bool_)
     for word in words:
-        starts = np.flatnonzero(store.tokens[: len(store.tokens) - len(word) + 1] == word[0])
+        starts = np.flatnonzero(tokens[: max(0, len(tokens) - len(word) + 1)] == word[0])
         for shift in range(1, len(word)):
-            starts = starts[store.tokens[starts + shift] == word[shift]]
-        is_held[starts] = True
-    return _sentences_of(store, is_held)
+            starts = starts[tokens[starts + shift] == word[shift]]
+        is_start[starts] = True
+    return is_start
 
 
 def _sentences_of(store: BackgroundStore, is_held: npt.NDArray[np.bool_]) -> IntArray:
@@ -73,6 +81,7 @@ class Confusers:
         self._both = np.intersect1d(people, places)
         self._either = np.union1d(people, places)
         self._swaps = NameSwaps(store, encoder)
+        self._names = spellings((*PEOPLE, *PLACES), encoder)
 
     def draw(self, rng: np.random.Generator, num_sentences: int) -> list[Ids]:
         """Draws sentences with replacement; none if the store has no such sentence."""
@@ -85,6 +94,23 @@ class Confusers:
             is_both = rng.random(len(numbers)) < _BOTH_SHARE
             numbers[is_both] = rng.choice(self._both, int(is_both.sum()))
         return made + [_sentence(self._store, int(number)) for number in numbers]
+
+    def draw_cut(self, rng: np.random.Generator) -> tuple[Ids, int]:
+        """Draws a sentence and a place within it, a few tokens from one of the world's names.
+
+        Raises:
+            DataError: the store has no sentence with such a name, nor one to put a name in.
+        """
+        for _ in range(_MOST_TRIES):
+            for sentence in self.draw(rng, 1):
+                starts = np.flatnonzero(_begin(sentence, self._names))
+                if len(starts) and len(sentence) > 1:
+                    near = int(rng.choice(starts)) + int(rng.integers(-_CUT_REACH, _CUT_REACH + 1))
+                    return sentence, min(max(near, 1), len(sentence) - 1)
+        raise DataError(
+            "No sentence of the background names a person or a place of the world "
+            f"({_MOST_TRIES:,} were drawn). Give more text, or set `border_share` to 0."
+        )
 
     def mix(self, background: Background, rng: np.random.Generator, mean_gap: int) -> Background:
         """Puts sentences into gaps of `background`, one in `mean_gap` tokens on average."""

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from armt.tasks.babi.world import NOWHERE, PEOPLE, IntArray, draw_moves, known_places
+from armt.tasks.babilong.borders import BorderCuts, move_onto_borders
 from armt.tasks.babilong.walks import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import Items, WorldTable
 from armt.tasks.contract import Ids
@@ -28,13 +29,6 @@ class RowText(NamedTuple):
     fact_ends: IntArray
     known: IntArray
     """Places of all people after so many facts, (number of facts + 1, people)."""
-
-
-class BorderCuts(NamedTuple):
-    """How many facts a border between two segments shall cut."""
-
-    share: float
-    segment_len: int
 
 
 class DenseTexts(NamedTuple):
@@ -98,7 +92,7 @@ def draw_row_text(
     items = table.items(table.facts(moves))
     positions = _snap(background.gaps, due)
     if cuts is not None:
-        positions = _onto_borders(positions, items.lens, rng, cuts)
+        positions = move_onto_borders(positions, items.lens, rng, cuts)
         positions = np.minimum(positions, len(background.tokens))
     ends = positions + np.cumsum(items.lens)
     tokens = _insert(background.tokens, positions, items)[:text_len]
@@ -166,20 +160,6 @@ def order_known(known: IntArray, priorities: npt.NDArray[np.float64]) -> IntArra
 def _snap(gaps: IntArray, due: IntArray) -> IntArray:
     """Returns the last sentence gap at or before each due position."""
     return gaps[np.searchsorted(gaps, due, side="right") - 1]
-
-
-def _onto_borders(
-    positions: IntArray, lens: IntArray, rng: np.random.Generator, cuts: BorderCuts
-) -> IntArray:
-    """Moves some of the items so that the nearest border of segments after the first cuts them.
-
-    Where two would meet, the later one follows the earlier, uncut if it must be.
-    """
-    pushed = np.cumsum(lens) - lens
-    is_moved = rng.random(len(positions)) < cuts.share
-    borders = np.maximum(np.round((positions + pushed) / cuts.segment_len), 1) * cuts.segment_len
-    starts = borders.astype(np.int64) - rng.integers(1, lens)
-    return np.maximum.accumulate(np.where(is_moved, starts - pushed, positions))
 
 
 def _insert(background: Ids, positions: IntArray, items: Items) -> Ids:

@@ -24,14 +24,9 @@ import torch
 from armt.core.config import Config
 from armt.core.errors import ConfigError, DataError
 from armt.tasks.babi.world import PEOPLE, IntArray
+from armt.tasks.babilong.borders import BorderCuts, confuse_borders
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk
-from armt.tasks.babilong.row_text import (
-    BorderCuts,
-    RowText,
-    draw_dense_texts,
-    draw_row_text,
-    order_known,
-)
+from armt.tasks.babilong.row_text import RowText, draw_dense_texts, draw_row_text, order_known
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.walks import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import WorldTable
@@ -73,7 +68,8 @@ class FactStreamConfig(Config):
 
     border_share: float = 0.0
     """Share of the facts that are moved onto a border between two segments of the carried text,
-    which cuts few by chance: one half is then read in one segment and one in the next."""
+    which cuts few by chance: one half is then read in one segment and one in the next. With a
+    `confuser_gap` as large a share of the borders cuts a sentence that only looks like a fact."""
 
     epoch_steps: int = 1
     """Most batches over which a row's text goes on; drawn log-uniformly from 1 up."""
@@ -321,7 +317,11 @@ class _Row:
             source = ConfusingWalk(walk, stream.confusers, rng, config.confuser_gap)
         share = config.border_share
         cuts = BorderCuts(share, config.segment_len) if share else None
-        self._text: RowText = draw_row_text(source, stream.table, rng, shape, config.gap_len, cuts)
+        text = draw_row_text(source, stream.table, rng, shape, config.gap_len, cuts)
+        if cuts is not None and stream.confusers is not None:
+            facts = (text.fact_starts, text.fact_ends)
+            confuse_borders(text.tokens, facts, rng, cuts, stream.confusers)
+        self._text: RowText = text
         self._priorities = rng.random((self._num_steps, len(PEOPLE)))
         # fillers begin at sentences of the book in which the walk has arrived, not too near its end
         offsets = stream.store.sentence_offsets
