@@ -10,12 +10,16 @@ from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
 from armt.tasks.contract import NO_LABEL
 from armt.tasks.copy_reverse import CopyReverseConfig
 from armt.tasks.quadratic import QuadraticConfig
+from armt.tasks.segment_facts import SegmentFactsConfig
+from armt.tasks.tracking import TrackingConfig
 
 CONFIGS = {
     "retrieval": AssociativeRetrievalConfig(num_pairs=5),
     "copy": CopyReverseConfig(source_len=6),
     "reverse": CopyReverseConfig(kind="reverse", source_len=6, num_repeats=1),
     "quadratic": QuadraticConfig(),
+    "facts": SegmentFactsConfig(num_segments=3, num_titles=3),
+    "tracking": TrackingConfig(num_sentences=6),
 }
 
 

@@ -43,8 +43,7 @@ def where_question(person: int) -> str:
 def draw_moves(rng: np.random.Generator, shape: int | tuple[int, ...]) -> Moves:
     """Draws moves of fresh worlds, without a loop over them.
 
-    Actors are a walk modulo the number of people (step 0 = the same again) and each person's places
-    a walk modulo the number of places whose steps are never 0, from a hidden start.
+    Actors are a walk modulo the number of people (step 0 = the same again).
 
     Args:
         rng: source of chance.
@@ -56,13 +55,23 @@ def draw_moves(rng: np.random.Generator, shape: int | tuple[int, ...]) -> Moves:
     worlds = (*actor_steps.shape[:-1], 1)
     people = (rng.integers(len(PEOPLE), size=worlds) + actor_steps.cumsum(-1)) % len(PEOPLE)
     verbs = rng.integers(len(MOVE_VERBS), size=shape)
-    place_steps = rng.integers(1, len(PLACES), shape)
+    return Moves(people, verbs, draw_places(rng, people))
+
+
+def draw_places(rng: np.random.Generator, people: IntArray) -> IntArray:
+    """Draws where each move leads, given who moves; time is the last axis.
+
+    Each person's places are a walk modulo the number of places whose steps are never 0, from a
+    hidden start.
+    """
+    place_steps = rng.integers(1, len(PLACES), people.shape)
     places = np.zeros_like(people)
     for person in range(len(PEOPLE)):
         is_own = people == person
-        steps = (place_steps * is_own).cumsum(-1) + rng.integers(len(PLACES), size=worlds)
+        steps = (place_steps * is_own).cumsum(-1)
+        steps += rng.integers(len(PLACES), size=(*people.shape[:-1], 1))
         places += is_own * (steps % len(PLACES))
-    return Moves(people, verbs, places)
+    return places
 
 
 def latest_moves(people: IntArray) -> IntArray:
