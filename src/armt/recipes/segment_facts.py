@@ -1,0 +1,132 @@
+"""Facts among segments: the small experiments of MemoryLLM and M+, MemLong, and HMT.
+
+| recipes | facts | memories that are compared |
+|---|---|---|
+| `facts_*` | asked for after any number of other facts | MemoryLLM, M+, none |
+| `titled_*` | under a title each, one of which is named again | MemLong, none |
+| `topics_*` | of two topics that alternate | HMT, RMT, none |
+
+All of one kind have the same backbone, data and steps. First comes looking up within a segment,
+then over more and more of them.
+"""
+
+from armt.backbones.tiny import TinyBackboneConfig
+from armt.core.config import MemoryConfig
+from armt.memories.hmt import HMTConfig
+from armt.memories.memlong import MemLongConfig
+from armt.memories.memoryllm import MemoryLLMConfig
+from armt.memories.mplus import MPlusConfig
+from armt.memories.none import NoMemoryConfig
+from armt.memories.rmt import RMTConfig
+from armt.recipes.registry import RECIPES
+from armt.recurrence.config import RecurrenceConfig
+from armt.tasks.segment_facts import SegmentFactsConfig
+from armt.training.config import RunConfig, StageConfig
+
+SEGMENT_LEN, NUM_FACTS = 16, 2
+
+_LOOK_UP = SegmentFactsConfig(segment_len=SEGMENT_LEN, num_segments=1, is_filled=False)
+
+_FACTS_STEPS = {1: 300, 2: 300, 4: 500, 8: 700}
+_TITLED_STEPS = {2: 300, 4: 400, 8: 600}
+_TOPICS_STEPS = {2: 400, 4: 600, 8: 800, 12: 1000}
+"""Optimiser steps at each number of segments."""
+
+
+@RECIPES.register("facts_memoryllm", paper="arXiv:2402.04624")
+def facts_memoryllm() -> RunConfig:
+    """Facts that others follow, kept in a pool that loses a quarter with every segment."""
+    return _facts("facts_memoryllm", MemoryLLMConfig(num_memory_tokens=4, num_slots=16))
+
+
+@RECIPES.register("facts_mplus", paper="arXiv:2502.00592")
+def facts_mplus() -> RunConfig:
+    """The same with a long-term memory behind the pool."""
+    memory = MPlusConfig(
+        num_memory_tokens=4, num_slots=16, num_retrieved=8, d_retriever=32, is_offloaded=False
+    )
+    return _facts("facts_mplus", memory)
+
+
+@RECIPES.register("facts_none", paper="arXiv:2402.04624")
+def facts_none() -> RunConfig:
+    """The same without a memory: what guessing gives."""
+    return _facts("facts_none", NoMemoryConfig())
+
+
+@RECIPES.register("titled_memlong", paper="arXiv:2408.16967")
+def titled_memlong() -> RunConfig:
+    """Facts under titles, found again by the title: two passages for each segment."""
+    memory = MemLongConfig(passage_len=SEGMENT_LEN, num_passages=2)
+    return _titled("titled_memlong", memory)
+
+
+@RECIPES.register("titled_none", paper="arXiv:2408.16967")
+def titled_none() -> RunConfig:
+    """The same without a memory: what guessing gives."""
+    return _titled("titled_none", NoMemoryConfig())
+
+
+@RECIPES.register("topics_hmt", paper="arXiv:2405.06067")
+def topics_hmt() -> RunConfig:
+    """Facts of two topics that alternate, recalled from a cache of sixteen memories."""
+    return _topics("topics_hmt", HMTConfig(num_cached=16, num_sensory=0))
+
+
+@RECIPES.register("topics_rmt", paper="arXiv:2405.06067")
+def topics_rmt() -> RunConfig:
+    """The same with one recurrent memory token."""
+    return _topics("topics_rmt", RMTConfig(num_memory_tokens=1))
+
+
+@RECIPES.register("topics_none", paper="arXiv:2405.06067")
+def topics_none() -> RunConfig:
+    """The same without a memory: what guessing gives."""
+    return _topics("topics_none", NoMemoryConfig())
+
+
+def _facts(name: str, memory: MemoryConfig) -> RunConfig:
+    return _run(name, memory, {_task(number, 1): steps for number, steps in _FACTS_STEPS.items()})
+
+
+def _titled(name: str, memory: MemoryConfig) -> RunConfig:
+    steps = {_task(number, number): steps for number, steps in _TITLED_STEPS.items()}
+    return _run(name, memory, steps)
+
+
+def _topics(name: str, memory: MemoryConfig) -> RunConfig:
+    return _run(name, memory, {_task(number, 2): steps for number, steps in _TOPICS_STEPS.items()})
+
+
+def _task(num_segments: int, num_titles: int) -> SegmentFactsConfig:
+    return SegmentFactsConfig(
+        segment_len=SEGMENT_LEN,
+        num_segments=num_segments,
+        num_facts=NUM_FACTS,
+        num_titles=num_titles,
+    )
+
+
+def _run(name: str, memory: MemoryConfig, steps: dict[SegmentFactsConfig, int]) -> RunConfig:
+    """Returns a run that learns to look up, and then the tasks in their order."""
+    first = StageConfig(
+        num_steps=600, learning_rate=2e-3, warmup_steps=50, batch_size=128, stream=_LOOK_UP
+    )
+    last = list(steps)[-1]
+    rest = [
+        StageConfig(
+            num_steps=num_steps,
+            learning_rate=1e-3,
+            final_learning_rate=1e-5 if task is last else None,
+            batch_size=128,
+            stream=task,
+        )
+        for task, num_steps in steps.items()
+    ]
+    return RunConfig(
+        name=name,
+        backbone=TinyBackboneConfig(d_model=128, num_layers=4, d_ffn=256, init_std=0.1),
+        memory=memory,
+        recurrence=RecurrenceConfig(segment_len=SEGMENT_LEN),
+        stages=(first, *rest),
+    )
