@@ -10,15 +10,20 @@ from armt.tasks.contract import NO_LABEL
 from armt.tasks.symbols import Prompts
 
 
-def prompt_score(model: Recurrent, prompts: Prompts, *, batch_size: int = 256) -> Score:
+def prompt_score(
+    model: Recurrent, prompts: Prompts, *, batch_size: int = 256, use_memory: bool = True
+) -> Score:
     """Returns how many questions `model` answers rightly, token for token.
 
     Each row starts from an empty memory. The tokens of the answer are found one by one, each from
-    the model's own tokens before it, and all must be right but those where any will do.
+    the model's own tokens before it, and all must be right but those where any will do. Without
+    memory only the last segment of a prompt is read, where it stands within it.
     """
-    parts = zip(
-        prompts.prompt_ids.split(batch_size), prompts.answer_ids.split(batch_size), strict=True
-    )
+    asked = prompts.prompt_ids
+    if not use_memory:
+        segment_len = model.recurrence.segment_len
+        asked = asked[:, (asked.shape[1] - 1) // segment_len * segment_len :]
+    parts = zip(asked.split(batch_size), prompts.answer_ids.split(batch_size), strict=True)
     with evaluation_mode(model):
         is_right = torch.cat([_is_right(model, prompt, answer) for prompt, answer in parts])
     return Score(int(is_right.sum()), len(is_right))
@@ -29,7 +34,7 @@ def _is_right(
     model: Recurrent, prompt: Int[Tensor, "B T"], answer: Int[Tensor, "B A"]
 ) -> Bool[Tensor, " B"]:
     """Says which rows are answered rightly by the most likely tokens."""
-    state = model.read(prompt[:, :-1])
+    state = model.read(prompt[:, :-1]) if prompt.shape[1] > 1 else None
     token = prompt[:, -1:].to(model.device)
     tokens: list[Tensor] = []
     for _ in range(answer.shape[1]):
