@@ -5,7 +5,7 @@ import torch
 
 from armt import ARMTConfig, attach
 from armt.backbones.tiny import TinyBackboneConfig
-from armt.evaluation.prompts import prompt_score
+from armt.evaluation.prompts import forced_score, prompt_score
 from armt.tasks.symbols import Prompts
 from tiny import roughen
 
@@ -34,3 +34,13 @@ def test_without_memory_only_the_last_segment_is_known(model, length):
     assert prompt_score(model, alone, use_memory=False).accuracy == 1
     assert prompt_score(model, whole).accuracy == 1
     assert prompt_score(model, whole, use_memory=False).accuracy < 1
+
+
+def test_forced_answers_are_counted_token_by_token(model):
+    ids = torch.randint(20, (16, 9), generator=torch.Generator().manual_seed(0))
+    first = answers(model, ids)
+    second = answers(model, torch.cat([ids, first], dim=1))
+    right = Prompts(ids, torch.cat([first, second], dim=1))
+    assert tuple(forced_score(model, right)) == (32, 32)
+    half = Prompts(ids, torch.cat([first, (second + 1) % 20], dim=1))
+    assert tuple(forced_score(model, half)) == (16, 32)

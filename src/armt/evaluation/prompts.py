@@ -30,6 +30,22 @@ def prompt_score(
 
 
 @torch.no_grad()
+def forced_score(model: Recurrent, prompts: Prompts) -> Score:
+    """Returns how many tokens of the answers are the most likely ones after the right ones.
+
+    Whole segments are read with the answer in them: a memory that looks ahead can tell what is to
+    be predicted. For a causal one and answers of one token this is `prompt_score`.
+    """
+    rows = torch.cat([prompts.prompt_ids, prompts.answer_ids], dim=1).to(model.device)
+    start = prompts.prompt_ids.shape[1]
+    labels = rows.clone()
+    labels[:, :start] = NO_LABEL
+    with evaluation_mode(model):
+        output = model(input_ids=rows, labels=labels, label_start=start, logits_to_keep=1)
+    return Score(int(output.num_correct), int(output.num_labels))
+
+
+@torch.no_grad()
 def _is_right(
     model: Recurrent, prompt: Int[Tensor, "B T"], answer: Int[Tensor, "B A"]
 ) -> Bool[Tensor, " B"]:

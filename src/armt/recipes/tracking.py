@@ -12,6 +12,13 @@ from armt.training.config import RunConfig, StageConfig
 
 _SEGMENT_SENTENCES = 10
 
+_LOOK_UP_STEPS = {
+    TrackingConfig(num_sentences=2, move_share=0.9, question_share=0.1): 600,
+    TrackingConfig(num_sentences=4, move_share=0.6, question_share=0.3): 800,
+    TrackingConfig(num_sentences=9, move_share=0.5, question_share=0.4): 1600,
+}
+"""Optimiser steps for stories that fit a segment with their questions."""
+
 _NUM_SEGMENTS_STEPS = {1: 600, 2: 600, 4: 800, 8: 1000}
 """Optimiser steps at each number of segments before the one with the question."""
 
@@ -36,12 +43,16 @@ def tracking_none() -> RunConfig:
 
 def _run(name: str, memory: MemoryConfig) -> RunConfig:
     last = max(_NUM_SEGMENTS_STEPS)
-    look_up = TrackingConfig(
-        num_sentences=_SEGMENT_SENTENCES - 1, move_share=0.5, question_share=0.4
-    )
-    first = StageConfig(
-        num_steps=3000, learning_rate=1e-3, warmup_steps=100, batch_size=256, stream=look_up
-    )
+    look_up = [
+        StageConfig(
+            num_steps=num_steps,
+            learning_rate=1e-3,
+            warmup_steps=100 if number == 0 else 0,
+            batch_size=256,
+            stream=task,
+        )
+        for number, (task, num_steps) in enumerate(_LOOK_UP_STEPS.items())
+    ]
     rest = [
         StageConfig(
             num_steps=num_steps,
@@ -57,5 +68,5 @@ def _run(name: str, memory: MemoryConfig) -> RunConfig:
         backbone=TinyBackboneConfig(d_model=128, num_layers=4, d_ffn=256, init_std=0.1),
         memory=memory,
         recurrence=RecurrenceConfig(segment_len=_SEGMENT_SENTENCES * SENTENCE_LEN),
-        stages=(first, *rest),
+        stages=(*look_up, *rest),
     )

@@ -1,7 +1,7 @@
 """Facts told segment by segment, and questions at the end about those of one segment.
 
     fact segment       [TITLE] fact fact ... noise
-    announcement       [TITLE] noise                              with several titles only
+    announcement       TITLE TITLE ...                            with several titles only
     questions          GEN key value key value ... END            all about one segment's facts
 
 A fact is one token, that of a key and a value together: what has to be learned is to hold it, not
@@ -15,8 +15,8 @@ three experiments:
 | 2 | two topics that alternate | HMT, arXiv:2405.06067, on interleaved contexts |
 | one a segment | facts under titles, one of which is named again | MemLong, arXiv:2408.16967 |
 
-The papers tell their facts in natural language. The title is named in a segment of its own, before
-the questions: a memory that looks for something can know what for without seeing what it has to
+The papers tell their facts in natural language. The title fills a segment of its own before the
+questions: a memory that looks for something can know what for, without a look at what it has to
 predict.
 """
 
@@ -169,7 +169,8 @@ class SegmentFacts(SymbolTask):
             told = np.concatenate([titles[..., None], told], axis=-1)
         text = self._fill(rng, told).reshape(num_rows, -1)
         if config.has_titles:
-            text = np.concatenate([text, self._fill(rng, titles[every, asked])], axis=1)
+            announcement_len = config.segment_len if config.is_filled else 1
+            text = np.concatenate([text, *[titles[every, asked]] * announcement_len], axis=1)
         order = _draw_distinct(rng, config.num_facts, num_rows)
         chosen = every, asked, order
         return text, FIRST_KEY + keys[chosen], FIRST_VALUE + values[chosen]

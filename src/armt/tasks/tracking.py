@@ -62,7 +62,7 @@ class TrackingConfig(SymbolTaskConfig):
 
     question_share: float = 0.0
     """How many of them are questions with their answers, in training only, so that more is learned
-    from a story; whoever was asked for stands nearer after that. In [0, 1 - `move_share`]."""
+    from a story; whoever was asked for stands nearer after that. At most 1 with `move_share`."""
 
     distance: int | None = None
     """Sentences after the last move of the person asked for; none for any number."""
@@ -73,10 +73,10 @@ class TrackingConfig(SymbolTaskConfig):
             raise ConfigError(f"`num_sentences` must be at least 1. Got {self.num_sentences}.")
         if not 0 < self.move_share <= 1:
             raise ConfigError(f"`move_share` must lie in (0, 1]. Got {self.move_share}.")
-        if not 0 <= self.question_share <= 1 - self.move_share:
+        if self.question_share < 0 or self.move_share + self.question_share > 1:
             raise ConfigError(
-                f"`question_share` must lie in [0, {1 - self.move_share}]. Got "
-                f"{self.question_share}."
+                "`question_share` must not be negative, nor above 1 together with `move_share`. "
+                f"Got {self.question_share} and {self.move_share}."
             )
         if self.distance is not None and not 0 <= self.distance < self.num_sentences:
             raise ConfigError(
