@@ -48,6 +48,7 @@ def frozen_arms() -> dict[str, CAMELoTConfig | NoMemoryConfig]:
     return {
         "segment only": NoMemoryConfig(),
         "by queries": CAMELoTConfig(num_slots=_NUM_SLOTS),
+        "by queries, 4 slots": CAMELoTConfig(num_slots=_NUM_SLOTS, num_reads=4),
         "by queries, R=0.8": CAMELoTConfig(num_slots=_NUM_SLOTS, threshold=0.8),
         "by queries, R=0.99": CAMELoTConfig(num_slots=_NUM_SLOTS, threshold=0.99),
         "by keys": CAMELoTConfig(num_slots=_NUM_SLOTS, read_by="keys"),

@@ -2,13 +2,16 @@
 
 | recipes | facts | memories that are compared |
 |---|---|---|
-| `facts_*` | asked for after any number of other facts | MemoryLLM, M+, none |
+| `facts_*` | asked for after any number of other facts | MemoryLLM, M+, none; baselines |
 | `titled_*` | under a title each, one of which is named again | MemLong, none |
 | `topics_*` | of two topics that alternate | HMT, RMT, none |
 
 All of one kind have the same backbone, data and steps. First comes looking up within a segment,
-then over more and more of them.
+then over more and more of them. The baselines read a row as one segment, without a memory: full
+attention, a sliding window, and a linear recurrence.
 """
+
+from dataclasses import replace
 
 from armt.backbones.tiny import TinyBackboneConfig
 from armt.core.config import MemoryConfig
@@ -25,10 +28,15 @@ from armt.training.config import RunConfig, StageConfig
 
 SEGMENT_LEN, NUM_FACTS = 16, 2
 
+WHOLE_ROW_LEN = 512
+"""Tokens of a segment that holds a whole row, also of those that are longer than in training."""
+
+_BACKBONE = TinyBackboneConfig(d_model=128, num_layers=4, d_ffn=256, init_std=0.1)
+
 _LOOK_UP = SegmentFactsConfig(segment_len=SEGMENT_LEN, num_segments=1, is_filled=False)
 
 _FACTS_STEPS = {1: 300, 2: 300, 4: 500, 8: 700}
-_TITLED_STEPS = {2: 300, 4: 400, 8: 600}
+_TITLED_STEPS = {1: 500, 2: 500, 4: 500, 8: 600}
 _TOPICS_STEPS = {2: 400, 4: 600, 8: 800, 12: 1000}
 """Optimiser steps at each number of segments."""
 
@@ -52,6 +60,25 @@ def facts_mplus() -> RunConfig:
 def facts_none() -> RunConfig:
     """The same without a memory: what guessing gives."""
     return _facts("facts_none", NoMemoryConfig())
+
+
+@RECIPES.register("facts_full_attention", paper="arXiv:2402.04624")
+def facts_full_attention() -> RunConfig:
+    """The same with attention to all that was told, in one segment."""
+    return _whole("facts_full_attention", _BACKBONE)
+
+
+@RECIPES.register("facts_sliding", paper="arXiv:2402.04624")
+def facts_sliding() -> RunConfig:
+    """The same with attention to the last sixteen tokens in each of four layers."""
+    backbone = replace(_BACKBONE, family="mistral", sliding_window=SEGMENT_LEN)
+    return _whole("facts_sliding", backbone)
+
+
+@RECIPES.register("facts_mamba2", paper="arXiv:2405.21060")
+def facts_mamba2() -> RunConfig:
+    """The same with a linear recurrence in the place of attention."""
+    return _whole("facts_mamba2", replace(_BACKBONE, family="mamba2"))
 
 
 @RECIPES.register("titled_memlong", paper="arXiv:2408.16967")
@@ -87,6 +114,12 @@ def topics_none() -> RunConfig:
 
 def _facts(name: str, memory: MemoryConfig) -> RunConfig:
     return _run(name, memory, {_task(number, 1): steps for number, steps in _FACTS_STEPS.items()})
+
+
+def _whole(name: str, backbone: TinyBackboneConfig) -> RunConfig:
+    """Returns a run of another backbone without a memory, for which a row is one segment."""
+    run = _facts(name, NoMemoryConfig())
+    return replace(run, backbone=backbone, recurrence=RecurrenceConfig(segment_len=WHOLE_ROW_LEN))
 
 
 def _titled(name: str, memory: MemoryConfig) -> RunConfig:
@@ -125,7 +158,7 @@ def _run(name: str, memory: MemoryConfig, steps: dict[SegmentFactsConfig, int]) 
     ]
     return RunConfig(
         name=name,
-        backbone=TinyBackboneConfig(d_model=128, num_layers=4, d_ffn=256, init_std=0.1),
+        backbone=_BACKBONE,
         memory=memory,
         recurrence=RecurrenceConfig(segment_len=SEGMENT_LEN),
         stages=(first, *rest),

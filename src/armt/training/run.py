@@ -10,6 +10,7 @@ from accelerate import PartialState
 
 from armt.core.errors import ConfigError
 from armt.core.files import write_text
+from armt.memories.none import NoMemoryConfig
 from armt.recurrence.attach import attach
 from armt.recurrence.model import Recurrent
 from armt.tasks.contract import TrainingStream
@@ -39,6 +40,7 @@ def prepare(config: RunConfig, folder: Path, callbacks: Sequence[Callback] = ())
     encoder = None if config.text is None else load_encoder(folder, config.text)
     model = build_model(config, encoder)
     streams = [_stream(config, stage, folder, encoder) for stage in config.stages]
+    _check_rows(config, streams)
     return Prepared(Trainer(model, streams, config, folder, callbacks), encoder)
 
 
@@ -92,6 +94,19 @@ def _stream(
     if isinstance(stage.stream, LanguageModelingConfig):
         return stage.stream.build(store, encoder).stream(stage.batch_size, seed)
     return stage.stream.build(store, encoder, seed)
+
+
+def _check_rows(config: RunConfig, streams: Sequence[TrainingStream]) -> None:
+    """Refuses rows at whose segments' ends a backbone with a state of its own would forget it."""
+    if config.backbone.family != "mamba2" or not isinstance(config.memory, NoMemoryConfig):
+        return
+    longest = max(next(stream.batches()).input_ids.shape[1] for stream in streams)
+    if longest > config.recurrence.segment_len:
+        raise ConfigError(
+            "Without a memory a recurrent backbone forgets its state at the end of a segment. "
+            f"Set `recurrence.segment_len` to at least {longest}, so that a row is one segment. "
+            f"Got {config.recurrence.segment_len}."
+        )
 
 
 def _claim(config: RunConfig, folder: Path) -> None:
