@@ -109,7 +109,8 @@ class TinyBackboneConfig(Config):
             "max_position_embeddings": self.max_positions,
         }
         if self.family == "gpt_neox":
-            return GPTNeoXForCausalLM(GPTNeoXConfig(**shape, rotary_pct=0.25))
+            shape["rotary_pct"] = 0.25
+            return GPTNeoXForCausalLM(GPTNeoXConfig(**shape))
         if self.family == "llama":
             return LlamaForCausalLM(LlamaConfig(**shape))
         shape |= {

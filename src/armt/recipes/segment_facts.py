@@ -35,7 +35,7 @@ _BACKBONE = TinyBackboneConfig(d_model=128, num_layers=4, d_ffn=256, init_std=0.
 
 _LOOK_UP = SegmentFactsConfig(segment_len=SEGMENT_LEN, num_segments=1, is_filled=False)
 
-_FACTS_STEPS = {1: 300, 2: 300, 4: 500, 8: 700}
+_FACTS_STEPS = {1: 500, 2: 600, 4: 600, 8: 800}
 _TITLED_STEPS = {1: 500, 2: 500, 4: 500, 8: 600}
 _TOPICS_STEPS = {2: 400, 4: 600, 8: 800, 12: 1000}
 """Optimiser steps at each number of segments."""
