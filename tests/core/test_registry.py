@@ -2,7 +2,7 @@ import pytest
 
 from armt.core.errors import ConfigError, UnknownNameError
 from armt.core.registry import MEMORIES, Registry
-from armt.memories.armt import ARMT
+from armt.memories.armt import ARMT, ARMTConfig
 from armt.recipes.registry import RECIPES
 
 
@@ -66,3 +66,9 @@ def test_the_same_thing_may_be_registered_again():
 def test_a_thing_without_a_name_is_told():
     with pytest.raises(UnknownNameError, match="not a registered dish"):
         _ = made().name_of(object())
+
+
+def test_a_card_tells_the_class_of_its_config():
+    assert MEMORIES["armt"].config_class is ARMTConfig
+    with pytest.raises(ConfigError, match="memory 'smoke' has no config"):
+        _ = RECIPES["smoke"].config_class

@@ -12,6 +12,7 @@ from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES
 from armt.tasks.babilong import BackgroundStore, Book, build_store
 from armt.tasks.contract import NO_LABEL, Batch
 from armt.tasks.encoder import TokenizerEncoder
+from armt.tasks.language_modeling import LanguageModelingConfig
 from armt.tasks.symbols import SymbolTaskConfig
 from armt.tasks.tokenizer import train_tokenizer
 from armt.training.config import RunConfig, StageConfig
@@ -33,7 +34,7 @@ def encoder() -> TokenizerEncoder:
 
 @pytest.fixture(scope="module")
 def store(encoder) -> BackgroundStore:
-    return build_store([Book("prose", PROSE * 20)], encoder)
+    return build_store([Book("prose", PROSE * 40)], encoder)
 
 
 @pytest.fixture(params=NAMES)
@@ -45,6 +46,8 @@ def first_batch(stage: StageConfig, store, encoder) -> Batch:
     """The first batch of a stage, with a few rows."""
     if isinstance(stage.stream, SymbolTaskConfig):
         stream = stage.stream.build().stream(2, seed=0)
+    elif isinstance(stage.stream, LanguageModelingConfig):
+        stream = stage.stream.build(store, encoder).stream(2, seed=0)
     else:
         shape = replace(stage.stream, batch_size=2, gap_len=(16, 64), epoch_steps=1)
         stream = shape.build(store, encoder, seed=0)

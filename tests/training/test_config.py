@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from armt.core.errors import ConfigError
+from armt.core.errors import ConfigError, UnknownNameError
+from armt.core.registry import MEMORIES
 from armt.memories.armt import ARMTConfig
 from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
 from armt.tasks.babilong import FactStreamConfig
@@ -57,6 +58,19 @@ def test_mistakes_are_told(path, value, said):
     with pytest.raises(ConfigError) as caught:
         _ = retrieval_run().replaced(path, value)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [card.name for card in MEMORIES])
+def test_a_memory_is_replaced_by_its_name(name):
+    run = retrieval_run()
+    changed = run.changed([f"memory={name}", "seed=4"])
+    assert changed.memory == MEMORIES[name].config_class()
+    assert changed == replace(run, memory=changed.memory, seed=4)
+
+
+def test_an_unknown_memory_is_told():
+    with pytest.raises(UnknownNameError, match="Did you mean 'hmt'"):
+        _ = retrieval_run().replaced("memory", "hmtt")
 
 
 @pytest.mark.parametrize("make", [retrieval_run, carried_run])

@@ -16,6 +16,8 @@ def list_all() -> None:
     from armt.tasks.factual_recall import FactualRecall
     from armt.tasks.language_modeling import LanguageModeling
     from armt.tasks.quadratic import Quadratic
+    from armt.tasks.segment_facts import SegmentFacts
+    from armt.tasks.tracking import Tracking
 
     _show("memories", [(card.name, card.summary, card.paper) for card in MEMORIES])
     _show("recipes", [(card.name, card.summary, card.paper) for card in RECIPES])
@@ -29,6 +31,8 @@ def list_all() -> None:
         ("factual_recall", _summary(FactualRecall), "arXiv:2412.06538"),
         ("language_modeling", _summary(LanguageModeling), "none"),
         ("quadratic", _summary(Quadratic), "arXiv:2207.06881"),
+        ("segment_facts", _summary(SegmentFacts), "arXiv:2402.04624"),
+        ("tracking", _summary(Tracking), "arXiv:2502.06049"),
     ]
     _show("tasks", [*others, *stories])
 

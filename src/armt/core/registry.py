@@ -35,6 +35,19 @@ class Card(Generic[EntryT]):
         """The first line of the entry's docstring."""
         return (inspect.getdoc(self.entry) or "").split("\n", maxsplit=1)[0]
 
+    @property
+    def config_class(self) -> type[MemoryConfig]:
+        """The class of the memory's config.
+
+        Raises:
+            ConfigError: the card has no config.
+        """
+        if self.tiny is None:
+            raise ConfigError(
+                f"The card of memory '{self.name}' has no config. Register it with `tiny=`."
+            )
+        return type(self.tiny)
+
 
 class Registry(Generic[EntryT]):
     """A map from names to cards, filled by the modules of one package when it is first asked."""

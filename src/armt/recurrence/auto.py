@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from armt.core.config import MemoryConfig
-from armt.core.errors import BackboneError, ConfigError
+from armt.core.errors import BackboneError
 from armt.core.registry import MEMORIES
 from armt.core.shapes import Tensor
 from armt.recurrence.attach import attach
@@ -184,11 +184,7 @@ def memory_config(description: Mapping[str, Any]) -> MemoryConfig:
         ConfigError: the options are not those of the memory.
     """
     card = MEMORIES[str(description.get("name"))]
-    if card.tiny is None:
-        raise ConfigError(
-            f"The card of memory '{card.name}' has no config. Register it with `tiny=`."
-        )
-    return type(card.tiny).from_dict(description.get("options", {}))
+    return card.config_class.from_dict(description.get("options", {}))
 
 
 def backbone_class_of(model: Recurrent) -> type[PreTrainedModel]:

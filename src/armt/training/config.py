@@ -1,11 +1,12 @@
 """A whole training run as one value."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 from armt.backbones.tiny import TinyBackboneConfig
 from armt.core.config import Config, MemoryConfig
 from armt.core.errors import ConfigError
+from armt.core.registry import MEMORIES
 from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.babilong.stream import FactStreamConfig
 from armt.tasks.language_modeling import LanguageModelingConfig
@@ -116,6 +117,17 @@ class RunConfig(Config):
 
     max_skipped: int = 20
     """Steps in a row that may be skipped because the gradient is not finite."""
+
+    def replaced(self, path: str, value: object) -> Self:
+        """As `Config.replaced`; the name of a memory at `memory` takes it with its own defaults.
+
+        Raises:
+            ConfigError: no option has this path, or the value does not fit.
+            UnknownNameError: no memory has this name.
+        """
+        if path == "memory" and isinstance(value, str):
+            return replace(self, memory=MEMORIES[value].config_class())
+        return super().replaced(path, value)
 
     @property
     def num_steps(self) -> int:
