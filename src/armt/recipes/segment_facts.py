@@ -37,7 +37,7 @@ _LOOK_UP = SegmentFactsConfig(segment_len=SEGMENT_LEN, num_segments=1, is_filled
 
 _FACTS_STEPS = {1: 500, 2: 600, 4: 600, 8: 800}
 _TITLED_STEPS = {1: 500, 2: 500, 4: 500, 8: 600}
-_TOPICS_STEPS = {2: 400, 4: 600, 8: 800, 12: 1000}
+_TOPICS_STEPS = {1: 600, 2: 600, 4: 600, 8: 800, 12: 1000}
 """Optimiser steps at each number of segments."""
 
 
@@ -133,7 +133,8 @@ def _titled(name: str, memory: MemoryConfig) -> RunConfig:
 
 
 def _topics(name: str, memory: MemoryConfig) -> RunConfig:
-    return _run(name, memory, {_task(number, 2): steps for number, steps in _TOPICS_STEPS.items()})
+    steps = {_task(number, min(number, 2)): steps for number, steps in _TOPICS_STEPS.items()}
+    return _run(name, memory, steps)
 
 
 def _task(num_segments: int, num_titles: int) -> SegmentFactsConfig:
