@@ -68,6 +68,27 @@ def test_a_recurrent_model_is_asked_and_left_in_its_mode():
     assert model.training
 
 
+def test_without_memory_the_question_comes_to_an_empty_state(monkeypatch):
+    shape = TinyBackboneConfig(d_model=16, num_layers=1, num_heads=2, d_ffn=16, max_positions=16)
+    memory = ARMTConfig(num_memory_tokens=1, d_mem=4)
+    model = attach(shape.build(VOCAB_SIZE, seed=0), memory, TASK.segment_len)
+    torch.nn.init.normal_(model.memory.layers[0].to_value.weight)
+    seen = []
+    forward = type(model).forward
+
+    def note(self, *args, **options):
+        seen.append(options["state"])
+        return forward(self, *args, **options)
+
+    monkeypatch.setattr(type(model), "forward", note)
+    for use_memory in (True, False):
+        _ = retrieval_scores(model, TASK, [2], num_samples=4, use_memory=use_memory)
+    kept, emptied = seen[0], seen[len(seen) // 2]
+    assert bool(kept.layers[0].association.any())
+    assert not bool(emptied.layers[0].association.any())
+    assert torch.equal(kept.pending, emptied.pending)
+
+
 def test_more_pairs_than_keys_are_refused():
     task = AssociativeRetrievalConfig(kind="remember", num_pairs=4, key_len=1)
     with pytest.raises(ConfigError, match="only 16 different keys"):

@@ -17,6 +17,7 @@ def retrieval_scores(
     num_samples: int = 256,
     batch_size: int = 256,
     seed: int = 0,
+    use_memory: bool = True,
 ) -> dict[int, Score]:
     """Returns the exact match of `model` at each number of pairs; see `prompt_score`.
 
@@ -25,6 +26,11 @@ def retrieval_scores(
     """
     tasks = {number: replace(task, num_pairs=number).build() for number in nums_pairs}
     return {
-        number: prompt_score(model, one.evaluation_batch(num_samples, seed), batch_size=batch_size)
+        number: prompt_score(
+            model,
+            one.evaluation_batch(num_samples, seed),
+            batch_size=batch_size,
+            use_memory=use_memory,
+        )
         for number, one in tasks.items()
     }

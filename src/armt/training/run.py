@@ -30,16 +30,26 @@ class Prepared:
     encoder: TokenizerEncoder | None
 
 
-def prepare(config: RunConfig, folder: Path, callbacks: Sequence[Callback] = ()) -> Prepared:
+def prepare(
+    config: RunConfig,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+    *,
+    text_folder: Path | None = None,
+) -> Prepared:
     """Makes tokenizer, background, model and streams, and resumes what `folder` holds.
+
+    Tokenizer and background are kept in `text_folder`, which runs on the same texts may share; by
+    default in `folder`.
 
     Raises:
         ConfigError: the folder holds a run with other options.
     """
     _claim(config, folder)
-    encoder = None if config.text is None else load_encoder(folder, config.text)
+    texts = text_folder or folder
+    encoder = None if config.text is None else load_encoder(texts, config.text)
     model = build_model(config, encoder)
-    streams = [_stream(config, stage, folder, encoder) for stage in config.stages]
+    streams = [_stream(config, stage, texts, encoder) for stage in config.stages]
     _check_rows(config, streams)
     return Prepared(Trainer(model, streams, config, folder, callbacks), encoder)
 

@@ -39,6 +39,10 @@ class Panel(NamedTuple):
     """Names of the columns."""
     values: tuple[tuple[float, ...], ...]
     """Per cent by row and column; negative or NaN where nothing was measured."""
+    row_label: str = "Tasks"
+    """What the rows are."""
+    column_label: str = "Context size"
+    """What the columns are."""
 
 
 def record_panels(records: Sequence[Record], metric: Metric) -> list[Panel]:
@@ -126,8 +130,8 @@ def draw_panel(axes: Any, panel: Panel) -> None:
     axes.tick_params(which="both", length=0)
     for side in axes.spines.values():
         side.set_visible(False)
-    axes.set_xlabel("Context size")
-    axes.set_ylabel("Tasks")
+    axes.set_xlabel(panel.column_label)
+    axes.set_ylabel(panel.row_label)
     title = textwrap.fill(panel.title, _TITLE_NCHARS)
     axes.set_title(title + ("\n" if panel.subtitle else ""), fontsize=11)
     if panel.subtitle:
