@@ -17,6 +17,7 @@ COMMANDS = {
     "babilong score": ["results_folder", "--out"],
     "babilong store": ["--out", "--background", "--set"],
     "bench": ["--out", "what", "--shapes", "--budget", "--set"],
+    "compare": ["--out", "setting", "--set"],
     "demo": ["--out"],
     "doctor": [],
     "evaluate": [

@@ -10,7 +10,8 @@ import pytest
 from house.sources import ROOT, SRC, imports_in, short_name, source_files, tree_of
 
 ABOVE_MEMORIES = (
-    "recurrence", "evaluation", "serving", "training", "benchmarking", "recipes", "cli", "web",
+    "recurrence", "evaluation", "serving", "training", "benchmarking", "comparison", "recipes",
+    "cli", "web",
 )  # fmt: skip
 # Import name -> the folders of src/armt that may import it.
 DOORS = {
@@ -19,7 +20,7 @@ DOORS = {
     "fastapi": ("serving", "web"),
     "uvicorn": ("serving", "web"),
     "typer": ("cli",),
-    "matplotlib": ("evaluation", "training", "benchmarking", "cli"),
+    "matplotlib": ("evaluation", "training", "benchmarking", "comparison", "cli"),
     "peft": ("training", "recipes", "backbones"),
     "datasets": ("tasks", "training", "recipes"),
 }

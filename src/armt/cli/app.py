@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from armt.cli.ask import ask
 from armt.cli.babilong import babilong
 from armt.cli.bench import bench
+from armt.cli.compare import compare
 from armt.cli.demo import demo
 from armt.cli.doctor import doctor
 from armt.cli.evaluate import evaluate
@@ -50,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (demo, train, evaluate, read, ask, bench, doctor):
+for _command in (demo, train, evaluate, read, ask, bench, compare, doctor):
     _ = app.command()(_command)
 _ = app.command("list")(list_all)
 app.add_typer(babilong, name="babilong")

@@ -1,0 +1,100 @@
+from collections import Counter
+
+import pytest
+
+from armt.comparison import trials
+from armt.comparison.config import SETTINGS
+from armt.comparison.run import DONE, FAILED, failures_in, run_comparison
+from armt.core.errors import DataError, StoppedError
+from comparison.small import measured, small_comparison
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with a finished comparison, its config and its figures."""
+    folder = tmp_path_factory.mktemp("comparison")
+    config = small_comparison(folder / "books", memories=("armt", "memlong", "rmt_r"))
+    return folder, config, run_comparison(config, folder)
+
+
+def test_every_memory_has_every_figure(finished):
+    _, config, records = finished
+    counts = Counter((each.params["mechanism"], each.name) for each in records)
+    arms, segments = 2, config.language.run.stages[-1].stream.num_segments
+    for mechanism in config.memories:
+        assert {name: counts[mechanism, name] for _, name in counts} == {
+            "retrieval.exact_match": 2 * arms,
+            "memory.state_bytes": 2,
+            "babilong.accuracy": 2 * arms,
+            "lm.bits_per_byte": segments * arms,
+            "memory.parameters": 1,
+            "train.tokens_per_s": 1,
+            "read.tokens_per_s": 1,
+            DONE: 3,
+        }
+
+
+def test_sizes_are_those_of_one_row(finished):
+    _, _, records = finished
+    sizes = {
+        (each.params["mechanism"], each.params["segments"]): each.value
+        for each in records
+        if each.name == "memory.state_bytes"
+    }
+    # two layers, 24 features of 16 channels in single precision
+    assert sizes["armt", 1] == sizes["armt", 4] == 2 * 24 * 16 * 4
+    assert sizes["rmt_r", 4] > sizes["rmt_r", 1]
+
+
+def test_what_is_recorded_is_not_run_again(finished, monkeypatch):
+    folder, config, records = finished
+    monkeypatch.setattr(trials, "MEASURES", dict.fromkeys(trials.MEASURES))
+    begun = []
+    assert run_comparison(config, folder, begun.append) == records
+    assert begun == []
+    assert list((folder / "runs").iterdir()) == []
+
+
+def test_a_stopped_comparison_goes_on(tmp_path, monkeypatch):
+    config = small_comparison(tmp_path / "books")
+    whole = dict(trials.MEASURES)
+
+    def stopped(part, folder):
+        raise StoppedError("Stopped.", exit_code=130)
+
+    monkeypatch.setitem(trials.MEASURES, "qa1", stopped)
+    with pytest.raises(StoppedError):
+        _ = run_comparison(config, tmp_path)
+    monkeypatch.setitem(trials.MEASURES, "qa1", whole["qa1"])
+    begun = []
+    records = run_comparison(config, tmp_path, begun.append)
+    assert [each.trial.part for each in begun] == ["qa1", "qa1", "language", "language"]
+    assert sum(each.name == DONE for each in records) == 6
+
+
+def test_a_memory_that_fails_is_told_and_the_others_go_on(tmp_path):
+    # longer than the positions: fifteen sensory tokens of segments of four
+    config = small_comparison(
+        tmp_path / "books", memories=("hmt", "none"), memory_options=("hmt.num_sensory=15",)
+    )
+    records = run_comparison(config, tmp_path)
+    [reason] = failures_in(records)["hmt"]
+    assert reason.startswith("retrieval, seed 0: ConfigError: This memory needs segments of")
+    assert Counter(each.params["mechanism"] for each in records if each.name == DONE) == {
+        "hmt": 2,
+        "none": 3,
+    }
+
+
+def test_a_failure_counts_until_it_works():
+    failed = measured(FAILED, 1, reason="ConfigError: no")
+    assert failures_in([failed]) == {"armt": ["retrieval, seed 0: ConfigError: no"]}
+    assert failures_in([failed, measured(DONE, 1.0)]) == {}
+    assert list(failures_in([measured(DONE, 1.0), failed])) == ["armt"]
+
+
+def test_books_that_are_not_there_end_it_at_once(tmp_path):
+    config = SETTINGS["smoke"].entry().replaced("text.background", str(tmp_path / "none.txt"))
+    with pytest.raises(DataError, match=r"no file or folder"):
+        _ = run_comparison(config, tmp_path / "out")
+    assert not (tmp_path / "out" / "records.jsonl").exists()
