@@ -30,6 +30,7 @@ COMMANDS = {
         "--background",
         "--seed",
     ],
+    "inspect": ["sources", "--out", "--model"],
     "list": [],
     "read": ["sources", "--out", "--model", "--from"],
     "train": ["name", "--out", "--set", "--tracker"],

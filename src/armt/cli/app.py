@@ -12,6 +12,7 @@ from armt.cli.compare import compare
 from armt.cli.demo import demo
 from armt.cli.doctor import doctor
 from armt.cli.evaluate import evaluate
+from armt.cli.inspect import inspect
 from armt.cli.list import list_all
 from armt.cli.read import read
 from armt.cli.train import train
@@ -51,7 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (demo, train, evaluate, read, ask, bench, compare, doctor):
+for _command in (demo, train, evaluate, read, ask, inspect, bench, compare, doctor):
     _ = app.command()(_command)
 _ = app.command("list")(list_all)
 app.add_typer(babilong, name="babilong")

@@ -12,7 +12,7 @@ and handed back. What the recurrence must know of it is declared, never asked wi
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from torch import nn
 
@@ -66,6 +66,17 @@ class Memory(nn.Module, ABC, Generic[StateT]):
     @abstractmethod
     def init_state(self, batch_size: int) -> StateT:
         """Returns the state before anything was read, on the memory's device."""
+
+    def diagnose(self, source: Any, state: StateT) -> dict[str, Float[Tensor, " B"]]:
+        """Returns figures on what the memory does with a segment, by name; none by default.
+
+        It takes what `write` takes and changes nothing. The same name means the same thing in all
+        memories: `write_gate`, `forget_gate` and `read_gate` are means of gates in [0, 1];
+        `retrieved` is how many stored things are found, and `reach` how many segments back they
+        were stored, as a mean.
+        """
+        del source, state
+        return {}
 
 
 class LayerMemory(Memory[StateT], ABC):

@@ -187,6 +187,13 @@ class ARMT(LayerMemory[ARMTState]):
         stored = write_tokens(old, tokens, self._normalization, self.config.write_order)
         return ARMTState(association=stored.matrix, key_sum=stored.key_sum)
 
+    def diagnose(
+        self, source: Float[Tensor, "B M D"], state: ARMTState
+    ) -> dict[str, Float[Tensor, " B"]]:
+        """Returns the mean gate of a segment's writes."""
+        del state
+        return {"write_gate": self._gates(source).flatten(1).mean(1)}
+
     def _gates(self, hidden: Float[Tensor, "B M D"]) -> Float[Tensor, "B H M G"]:
         logits = self.to_gate(hidden)
         if self.training and self.config.gate_noise:

@@ -150,6 +150,13 @@ class LinearAssociative(LayerMemory[LinearAssociativeState]):
             stored = self._written(RidgeAssociation(state.matrix, state.gram), pairs)
         return LinearAssociativeState(matrix=stored.matrix, gram=stored.gram)
 
+    def diagnose(
+        self, source: Float[Tensor, "B M D"], state: LinearAssociativeState
+    ) -> dict[str, Float[Tensor, " B"]]:
+        """Returns the mean weight of a segment's writes."""
+        del state
+        return {"write_gate": self.maps.pairs(source, source.dtype).weights.flatten(1).mean(1)}
+
     def _written(self, stored: RidgeAssociation, pairs: WeightedPairs) -> RidgeAssociation:
         if self.config.rule == "ridge":
             return write_ridge(stored, pairs, self.config.ridge_penalty)
@@ -239,3 +246,10 @@ class MLPAssociative(LayerMemory[MLPAssociativeState]):
         with torch.autocast(hidden.device.type, enabled=False):
             stored = write_mlp(MLPAssociation(state.first, state.second), pairs)
         return MLPAssociativeState(first=stored.first, second=stored.second)
+
+    def diagnose(
+        self, source: Float[Tensor, "B M D"], state: MLPAssociativeState
+    ) -> dict[str, Float[Tensor, " B"]]:
+        """Returns the mean weight of a segment's writes."""
+        del state
+        return {"write_gate": self.maps.pairs(source, source.dtype).weights.flatten(1).mean(1)}

@@ -161,6 +161,16 @@ class CAMELoT(KeyValueMemory[CAMELoTState]):
         keys, values = written.keys.to(dtype), written.values.to(dtype)
         return CAMELoTState(*write_slots(slots, keys, values, self.config.threshold))
 
+    def diagnose(self, source: Written, state: CAMELoTState) -> dict[str, Float[Tensor, " B"]]:
+        """Returns how many slots a token of the segment finds, as a mean over tokens and heads."""
+        if not self.num_slots:
+            return {}
+        is_there = torch.ones(source.keys.shape[2], source.keys.shape[2], dtype=torch.bool)
+        is_visible = is_there.tril().to(source.keys.device).expand(len(source.keys), -1, -1)
+        lookup = Lookup(source.queries, source.keys, is_visible, 0, source.ids)
+        found = self._is_visible(lookup, state).sum(-1).to(state.keys.dtype)
+        return {"retrieved": found.flatten(1).mean(1)}
+
     def _is_visible(self, lookup: Lookup, state: CAMELoTState) -> Bool[Tensor, "B G T M"]:
         """Returns which slots each query sees."""
         is_by_query = self.config.read_by == "queries"

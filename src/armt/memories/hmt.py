@@ -142,13 +142,26 @@ class HMT(TokenMemory[HMTState]):
 
     def recall(self, state: HMTState) -> Float[Tensor, "B 1 D"]:
         """Returns the mixture of cached memories that suits the summary (equations 2 and 3)."""
+        return self._shares(state).to(state.cache.dtype) @ state.cache
+
+    def diagnose(
+        self, source: Float[Tensor, "B 1 D"], state: HMTState
+    ) -> dict[str, Float[Tensor, " B"]]:
+        """Returns how far back the memories were written that the next segment is given."""
+        if not self.config.use_recall or self.config.literal:
+            return {}
+        ages = torch.arange(self.config.num_cached, 0, -1, device=source.device)
+        return {"reach": (self._shares(self.write(source, state)) * ages).sum(-1).squeeze(1)}
+
+    def _shares(self, state: HMTState) -> Float[Tensor, "B 1 N"]:
+        """Returns the share of each cached memory in what is recalled."""
         queries, keys = self.to_query(state.summary).unsqueeze(1), self.to_key(state.cache)
         scores = queries @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5
         ages = torch.arange(self.config.num_cached, 0, -1, device=scores.device)
         is_there = ages <= state.num_cached.view(-1, 1, 1)
         # not minus infinity: a row that has read nothing would be NaN, and so would every gradient
         scores = scores.masked_fill(~is_there, torch.finfo(scores.dtype).min)
-        return scores.softmax(-1).to(state.cache.dtype) @ state.cache
+        return scores.softmax(-1)
 
     def write(self, hidden: Float[Tensor, "B 1 D"], state: HMTState) -> HMTState:
         """Adds the hidden state after the text to the cache; the oldest one falls out."""

@@ -148,6 +148,13 @@ class Infini(LayerMemory[InfiniState]):
         stored = write_tokens(old, tokens, self._normalization, self.config.write_order)
         return InfiniState(association=stored.matrix, key_sum=stored.key_sum)
 
+    def diagnose(
+        self, source: Float[Tensor, "B T D"], state: InfiniState
+    ) -> dict[str, Float[Tensor, " B"]]:
+        """Returns the mean gate of the heads, the same for every segment."""
+        del state
+        return {"read_gate": torch.sigmoid(self.gate).mean().expand(len(source))}
+
     def _features(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B H T F"]:
         features = elu_plus_one(split_heads(x, self.config.num_heads))
         return unit_norm(features) if self.config.normalizer == "none" else features

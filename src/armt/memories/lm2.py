@@ -18,7 +18,7 @@ any length:
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import nn
@@ -110,7 +110,14 @@ class LM2(LayerMemory[LM2State]):
 
     def write(self, hidden: Float[Tensor, "B T D"], state: LM2State) -> LM2State:
         """Lets every slot attend to the segment and take over what its gates let through."""
-        return LM2State(slots=self.rule.write(hidden, state.slots))
+        return LM2State(slots=blend(state.slots, *self.rule.step(hidden, state.slots)))
+
+    def diagnose(
+        self, source: Float[Tensor, "B T D"], state: LM2State
+    ) -> dict[str, Float[Tensor, " B"]]:
+        """Returns the mean input and forget gates of the slots; the latter keeps what is there."""
+        take, keep = torch.sigmoid(self.rule.step(source, state.slots).gates).chunk(2, dim=-1)
+        return {"write_gate": take.flatten(1).mean(1), "forget_gate": keep.flatten(1).mean(1)}
 
 
 @final
@@ -137,14 +144,11 @@ class CausalRule(nn.Module):
         gated = torch.sigmoid(self.to_output_gate(found)) * self.to_output(found)
         return hidden + gated.to(hidden.dtype)
 
-    def write(
-        self, hidden: Float[Tensor, "B T D"], slots: Float[Tensor, "B N D"]
-    ) -> Float[Tensor, "B N D"]:
-        """Returns the slots after a segment: `input * tanh(found) + forget * slots`."""
+    def step(self, hidden: Float[Tensor, "B T D"], slots: Float[Tensor, "B N D"]) -> "Step":
+        """Returns what the slots find in a segment, and their gates for it."""
         rounded = slots.to(hidden.dtype)
         found = self.write_attention(rounded, hidden)
-        gates = self.to_gates(torch.cat([rounded, found.to(hidden.dtype)], dim=-1))
-        return blend(slots, found, gates)
+        return Step(found, self.to_gates(torch.cat([rounded, found.to(hidden.dtype)], dim=-1)))
 
 
 @final
@@ -175,17 +179,10 @@ class LiteralRule(nn.Module):
         self, hidden: Float[Tensor, "B T D"], slots: Float[Tensor, "B N D"]
     ) -> Float[Tensor, "B T D"]:
         """Returns `hidden` with the next memory added, row by row."""
-        return hidden + self._step(hidden, slots).to(hidden.dtype)
+        return hidden + blend(slots, *self.step(hidden, slots)).to(hidden.dtype)
 
-    def write(
-        self, hidden: Float[Tensor, "B T D"], slots: Float[Tensor, "B N D"]
-    ) -> Float[Tensor, "B N D"]:
-        """Returns the next memory."""
-        return self._step(hidden, slots)
-
-    def _step(
-        self, hidden: Float[Tensor, "B T D"], slots: Float[Tensor, "B N D"]
-    ) -> Float[Tensor, "B N D"]:
+    def step(self, hidden: Float[Tensor, "B T D"], slots: Float[Tensor, "B N D"]) -> "Step":
+        """Returns what the next memory takes up, and its gates."""
         if hidden.shape[1] != slots.shape[1]:
             raise ConfigError(
                 f"The literal form of LM2 reads segments of exactly {slots.shape[1]} tokens. Got "
@@ -198,7 +195,7 @@ class LiteralRule(nn.Module):
         pooled = (self.input_scale * hidden).relu().mean(1, keepdim=True)
         gates = self.slots_to_gates(rounded.tanh()) + self.input_to_gates(pooled)
         biases = self.gate_biases.repeat_interleave(hidden.shape[-1])
-        return blend(slots, found, gates + biases)
+        return Step(found, gates + biases)
 
 
 @final
@@ -226,6 +223,15 @@ class CrossAttention(nn.Module):
             is_hidden = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
             scores = scores.masked_fill(is_hidden, -math.inf)
         return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+
+
+class Step(NamedTuple):
+    """What a segment offers to the slots."""
+
+    found: Float[Tensor, "B N D"]
+
+    gates: Float[Tensor, "B N G"]
+    """Input gates and, behind them, forget gates, before the sigmoid."""
 
 
 def blend(

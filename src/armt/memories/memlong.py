@@ -224,6 +224,17 @@ class MemLong(KeyValueMemory[MemLongState]):
         kept = {name: arranged(value, order) for name, value in joined.items()}
         return MemLongState(**kept, query=added.query)
 
+    def diagnose(self, source: Written, state: MemLongState) -> dict[str, Float[Tensor, " B"]]:
+        """Returns how many passages are found; told by the layer that keeps them.
+
+        In the published form, which asks with the text itself, there is nothing to tell.
+        """
+        del source
+        if not self.is_written or self.config.literal:
+            return {}
+        found = best_passages(state.query, state, self.config.num_passages)
+        return {"retrieved": (state.lengths.gather(1, found) > 0).sum(1).to(state.vectors.dtype)}
+
     def _vectors(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B E"]:
         with torch.no_grad():
             return self._embed(ids).detach().to(self.like.device, torch.float32)

@@ -194,6 +194,23 @@ class MPlus(KeyValueMemory[MPlusState]):
             **self._remembered(dropped, state),
         )
 
+    def diagnose(self, source: Written, state: MPlusState) -> dict[str, Float[Tensor, " B"]]:
+        """Returns how many tokens the long-term memory hands out, and how old they are.
+
+        In the published form, which asks with the text itself, there is nothing to tell.
+        """
+        del source
+        if self.config.literal:
+            return {}
+        asked = self.to_query(state.queries.to(self._like.dtype))
+        places = best_places(asked, state, self.config.num_retrieved)
+        numbers = state.long_numbers.gather(1, places).to(state.numbers.device)
+        is_stored = numbers > 0
+        retrieved = is_stored.sum(1)
+        ages = (state.numbers[:, -1:] - numbers) / self.num_memory_tokens
+        reach = (ages * is_stored).sum(1) / retrieved.clamp_min(1)
+        return {"retrieved": retrieved.to(reach.dtype), "reach": reach}
+
     def _remembered(self, dropped: Int[Tensor, "B K"], state: MPlusState) -> dict[str, Tensor]:
         """Returns the long-term memory with what the pool gives up; empty places are nothing."""
         keys, values = (take(part, dropped).transpose(1, 2) for part in (state.keys, state.values))

@@ -121,9 +121,29 @@ class RMTR(TokenMemory[RMTRState]):
             is_stored=functional.pad(state.is_stored, (0, 1), value=True),
         )
 
+    def diagnose(
+        self, source: Float[Tensor, "B M D"], state: RMTRState
+    ) -> dict[str, Float[Tensor, " B"]]:
+        """Returns how far back the memories were written that were found for the segment."""
+        num_past = state.past.shape[1]
+        if not num_past:
+            return {"reach": source.new_zeros(len(source))}
+        shares = self._shares(state, self.past_norm(state.past.flatten(1, 2)))
+        by_segment = shares.unflatten(-1, (num_past, self.num_memory_tokens)).sum(-1)
+        ages = torch.arange(num_past, 0, -1, device=shares.device)
+        return {"reach": (by_segment * ages).sum(-1).mean(1)}
+
     def _retrieve(self, state: RMTRState) -> Float[Tensor, "B M D"]:
         """Returns what each token of the memory finds among those of all past segments."""
         past = self.past_norm(state.past.flatten(1, 2))
+        weights = self._shares(state, past)
+        if self.config.retrieval == "attention":
+            weights = self.dropout(weights)
+        found = self.dropout(self.to_output(weights @ self.to_value(past))) + state.memory
+        return found + self.dropout(self.perceptron(self.found_norm(found)))
+
+    def _shares(self, state: RMTRState, past: Float[Tensor, "B N D"]) -> Float[Tensor, "B M N"]:
+        """Returns the share of each past memory token in what each token finds."""
         queries = self.to_query(self.query_norm(state.memory))
         scores = queries @ self.to_key(past).transpose(1, 2) / past.shape[-1] ** 0.5
         if self.config.retrieval == "top_1":
@@ -131,8 +151,4 @@ class RMTR(TokenMemory[RMTRState]):
         is_own = state.is_stored.repeat_interleave(self.num_memory_tokens, dim=1).unsqueeze(1)
         # not minus infinity: a row without a past would be NaN, and so would every gradient
         scores = scores.masked_fill(~is_own, torch.finfo(scores.dtype).min)
-        weights = scores.softmax(-1)
-        if self.config.retrieval == "attention":
-            weights = self.dropout(weights)
-        found = self.dropout(self.to_output(weights @ self.to_value(past))) + state.memory
-        return found + self.dropout(self.perceptron(self.found_norm(found)))
+        return scores.softmax(-1)
