@@ -47,6 +47,7 @@ def draw_inspection(findings: Sequence[Finding], path: Path) -> None:
         StorageError: the disk is full or refuses the file.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     names = figure_names(findings)
     num_columns = min(len(names), _PANELS_IN_ROW)
@@ -64,6 +65,7 @@ def draw_inspection(findings: Sequence[Finding], path: Path) -> None:
         image = axes.imshow(values, aspect="auto", origin="lower", extent=extent)
         _ = figure.colorbar(image, ax=axes)
         _ = axes.set_yticks(range(len(layers)), labels=[layer_name(each) for each in layers])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _ = axes.set_title(name)
         _ = axes.set_xlabel("segment")
         _ = axes.set_ylabel("layer")
