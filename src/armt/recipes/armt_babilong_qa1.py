@@ -9,7 +9,7 @@ from armt.training.config import RunConfig, StageConfig, TextConfig
 
 SEGMENT_LEN = 512
 
-BORDER_SHARE = 0.25
+BORDER_SHARE = 0.1
 """Share of the facts that a border of segments cuts; by chance too few to learn from."""
 
 
@@ -25,7 +25,7 @@ def armt_babilong_qa1() -> RunConfig:
     return RunConfig(
         name="armt_babilong_qa1",
         backbone=TinyBackboneConfig(),
-        memory=ARMTConfig(num_memory_tokens=16, d_mem=64, gate="hard", gate_noise=1.0),
+        memory=ARMTConfig(num_memory_tokens=16, d_mem=64, gate="hard", gate_noise=0.5),
         recurrence=RecurrenceConfig(segment_len=SEGMENT_LEN, is_compiled=True),
         text=TextConfig(),
         stages=(_look_up(), _hold(), _hold_on(), _hold_long()),
@@ -63,16 +63,16 @@ def _hold() -> StageConfig:
 
 def _hold_on() -> StageConfig:
     stream = _carried_stream(gap_len=(32, 1 << 12), epoch_steps=32)
-    return StageConfig(num_steps=400, learning_rate=1e-3, stream=stream, write_penalty=0.1)
+    return StageConfig(num_steps=400, learning_rate=1e-3, stream=stream, write_penalty=0.03)
 
 
 def _hold_long() -> StageConfig:
     return StageConfig(
-        num_steps=4000,
+        num_steps=3000,
         learning_rate=7e-4,
         final_learning_rate=1e-5,
         stream=_carried_stream(gap_len=(64, 1 << 16), epoch_steps=256),
-        write_penalty=0.3,
+        write_penalty=0.1,
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from armt.core.errors import ConfigError, DataError
 from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES
 from armt.tasks.babilong import BackgroundStore, BackgroundWalk, build_store
-from armt.tasks.babilong.borders import BorderCuts, confuse_borders
+from armt.tasks.babilong.borders import BorderCuts, RowText, confuse_borders
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk, NameSwaps, sentences_with
 from armt.tasks.babilong.corpus import Book
 from armt.tasks.babilong.stream import FactStreamConfig
@@ -235,11 +235,10 @@ def test_what_is_written_over_borders_touches_no_fact(
 ) -> None:
     rng, before = np.random.default_rng(1), np.full(100_000, 3)
     ends = np.sort(rng.choice(np.arange(20, len(before)), 500, replace=False))
-    facts = (ends - 8, ends)
     after = before.copy()
-    cuts = BorderCuts(0.5, 100)
-    confuse_borders(after, facts, rng, cuts, Confusers(novel, encoder))
-    for start, end in zip(*facts, strict=True):
+    text = RowText(after, ends - 8, ends, known=np.zeros((len(ends) + 1, 4)))
+    confuse_borders(text, rng, BorderCuts(0.5, 100), Confusers(novel, encoder))
+    for start, end in zip(text.fact_starts, ends, strict=True):
         assert (after[start:end] == 3).all()
     is_new = after != before
     is_over = is_new[99:-1:100] & is_new[100::100]

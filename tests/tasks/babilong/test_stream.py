@@ -47,7 +47,7 @@ def row_texts(encoder, run, row):
         (CARRIED, 3),
         (SHORT, 2),
         ({**CARRIED, "carry_len": 64, "border_share": 0.8}, 3),
-        ({**CARRIED, "carry_len": 64, "border_share": 0.8, "confuser_gap": 60}, 3),
+        ({**CARRIED, "carry_len": 64, "confuser_border_share": 0.8}, 3),
     ],
 )
 def test_every_answer_follows_from_what_was_read(store, encoder, options, num_asked):
@@ -101,8 +101,8 @@ def facts_in(encoder, tokens):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"confuser_gap": 60}, {"border_share": 0.5}, {"confuser_gap": 60, "border_share": 0.5}],
-    ids=["plain", "confusers", "cut", "confusers and cut"],
+    [{}, {"confuser_gap": 60}, {"border_share": 0.5}, {"confuser_border_share": 0.5}],
+    ids=["plain", "confusers", "cut", "cut confusers"],
 )
 def test_a_row_is_quiet_where_no_fact_touches_its_carried_text(store, encoder, changes):
     options = {**CARRIED, "segment_len": 16, "carry_len": 16, "gap_len": (8, 100)}
@@ -270,6 +270,7 @@ def test_a_stream_reads_its_split_only(encoder, options):
         ({"text_weight": 2.0}, r"\[0, 1\]. Got 2.0"),
         ({"carry_len": 128, "border_share": -0.1}, r"`border_share` must lie in \[0, 1\]"),
         ({"border_share": 0.1}, "no border where nothing is carried"),
+        ({"confuser_border_share": 0.1}, "or `confuser_border_share` to 0. Got 0.1"),
         ({"num_questions": 0}, "at least 1. Got 0"),
     ],
 )

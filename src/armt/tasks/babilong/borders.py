@@ -3,7 +3,7 @@
 By chance a border cuts one fact in a hundred. Then half of it is read with one segment and half
 with the next, and only the memory can put it together. From so few this is not learned. But where
 facts are cut on purpose, a segment that begins with a place comes to mean a fact: so as many other
-sentences must be cut as well.
+sentences should be cut as well.
 """
 
 from typing import NamedTuple
@@ -15,8 +15,18 @@ from armt.tasks.babilong.confusers import Confusers
 from armt.tasks.contract import Ids
 
 
+class RowText(NamedTuple):
+    """A text, where its facts stand, and what is known after each of them."""
+
+    tokens: Ids
+    fact_starts: IntArray
+    fact_ends: IntArray
+    known: IntArray
+    """Places of all people after so many facts, (number of facts + 1, people)."""
+
+
 class BorderCuts(NamedTuple):
-    """How many facts a border between two segments shall cut."""
+    """What share of facts, or of borders, is to be chosen, and how far the borders are apart."""
 
     share: float
     segment_len: int
@@ -43,28 +53,23 @@ def move_onto_borders(
 
 
 def confuse_borders(
-    tokens: Ids,
-    facts: tuple[IntArray, IntArray],
-    rng: np.random.Generator,
-    cuts: BorderCuts,
-    confusers: Confusers,
+    text: RowText, rng: np.random.Generator, cuts: BorderCuts, confusers: Confusers
 ) -> None:
     """Writes sentences that look like facts over some borders, cut near what looks like one.
 
     Args:
-        tokens: a text, changed in place.
-        facts: where its facts begin and where they end; no token of them is touched.
+        text: its tokens are changed in place, but none of a fact.
         rng: decides borders, sentences and where they are cut.
         cuts: how many of the borders, and where they are.
         confusers: where the sentences come from.
     """
-    fact_starts, fact_ends = facts
+    tokens, fact_starts = text.tokens, text.fact_starts
     borders = np.arange(cuts.segment_len, len(tokens), cuts.segment_len)
     for border in borders[rng.random(len(borders)) < cuts.share].tolist():
         sentence, cut = confusers.draw_cut(rng)
         start = border - cut
         stop = start + len(sentence)
-        following = int(np.searchsorted(fact_ends, start, side="right"))
+        following = int(np.searchsorted(text.fact_ends, start, side="right"))
         is_free = following == len(fact_starts) or fact_starts[following] >= stop
         if is_free and start >= 0 and stop <= len(tokens):
             tokens[start:stop] = sentence

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from armt.tasks.babi.world import NOWHERE, PEOPLE, IntArray, draw_moves, known_places
-from armt.tasks.babilong.borders import BorderCuts, move_onto_borders
+from armt.tasks.babilong.borders import BorderCuts, RowText, move_onto_borders
 from armt.tasks.babilong.walks import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import Items, WorldTable
 from armt.tasks.contract import Ids
@@ -19,16 +19,6 @@ _LOG_SPREAD = math.log(4.0)
 
 _QUESTION_SHARE = 0.5
 """Share of questions among the items of a dense text."""
-
-
-class RowText(NamedTuple):
-    """A text, where its facts stand, and what is known after each of them."""
-
-    tokens: Ids
-    fact_starts: IntArray
-    fact_ends: IntArray
-    known: IntArray
-    """Places of all people after so many facts, (number of facts + 1, people)."""
 
 
 class DenseTexts(NamedTuple):
@@ -70,7 +60,7 @@ def draw_row_text(
     rng: np.random.Generator,
     shape: tuple[int, int],
     gap_len: tuple[int, int],
-    cuts: BorderCuts | None = None,
+    cuts: BorderCuts,
 ) -> RowText:
     """Draws the text of one epoch.
 
@@ -81,7 +71,7 @@ def draw_row_text(
         shape: length of the text (the background alone is as long, so that no text falls short) and
             the length within which one to four facts stand for sure.
         gap_len: least and greatest scale of the distance between facts, in tokens.
-        cuts: which facts are moved onto a border of segments; none to leave them to chance.
+        cuts: how many facts are moved onto a border of segments.
     """
     text_len, early_len = shape
     background = walk.take(text_len)
@@ -91,7 +81,7 @@ def draw_row_text(
     moves = draw_moves(rng, len(due))
     items = table.items(table.facts(moves))
     positions = _snap(background.gaps, due)
-    if cuts is not None:
+    if cuts.share:
         positions = move_onto_borders(positions, items.lens, rng, cuts)
         positions = np.minimum(positions, len(background.tokens))
     ends = positions + np.cumsum(items.lens)

@@ -68,8 +68,11 @@ class FactStreamConfig(Config):
 
     border_share: float = 0.0
     """Share of the facts that are moved onto a border between two segments of the carried text,
-    which cuts few by chance: one half is then read in one segment and one in the next. With a
-    `confuser_gap` as large a share of the borders cuts a sentence that only looks like a fact."""
+    which cuts few by chance: one half is then read in one segment and one in the next."""
+
+    confuser_border_share: float = 0.0
+    """Share of the borders over which a confusing sentence is written, so that what a border cuts
+    need not be a fact; see `confuser_gap`."""
 
     epoch_steps: int = 1
     """Most batches over which a row's text goes on; drawn log-uniformly from 1 up."""
@@ -90,7 +93,7 @@ class FactStreamConfig(Config):
                 raise ConfigError(f"`{name}` must be at least 1. Got {getattr(self, name)}.")
         if self.confuser_gap < 0:
             raise ConfigError(f"`confuser_gap` must not be negative. Got {self.confuser_gap}.")
-        for name in ("text_weight", "border_share"):
+        for name in ("text_weight", "border_share", "confuser_border_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"`{name}` must lie in [0, 1]. Got {getattr(self, name)}.")
         for name in ("tail_len", "gap_len"):
@@ -112,11 +115,12 @@ class FactStreamConfig(Config):
                 "A text goes on only if some of it is carried: set `carry_len`, or `epoch_steps` "
                 f"to 1. Got {self.epoch_steps}."
             )
-        if self.carry_len == 0 and self.border_share:
-            raise ConfigError(
-                "There is no border where nothing is carried: set `carry_len`, or `border_share` "
-                f"to 0. Got {self.border_share}."
-            )
+        for name in ("border_share", "confuser_border_share"):
+            if self.carry_len == 0 and getattr(self, name):
+                raise ConfigError(
+                    f"There is no border where nothing is carried: set `carry_len`, or `{name}` to "
+                    f"0. Got {getattr(self, name)}."
+                )
         if self.is_dense and self.carry_len:
             raise ConfigError(f"A dense row is not carried on. Got `carry_len` {self.carry_len}.")
 
@@ -152,7 +156,8 @@ class FactStream:
         self.seed = seed
         self.store = store
         self.table = WorldTable(encoder)
-        self.confusers = Confusers(store, encoder) if config.confuser_gap else None
+        is_confusing = config.confuser_gap or config.confuser_border_share
+        self.confusers = Confusers(store, encoder) if is_confusing else None
         shortest = self.table.max_fact_len
         if config.tail_len[0] < shortest or config.carry_len + config.tail_len[0] < 2 * shortest:
             raise ConfigError(
@@ -313,15 +318,13 @@ class _Row:
         shape = (text_len, min(_EARLY_LEN, reach // 2))
         walk = BackgroundWalk(stream.store, rng)
         source: Walk = walk
-        if stream.confusers is not None:
+        if stream.confusers is not None and config.confuser_gap:
             source = ConfusingWalk(walk, stream.confusers, rng, config.confuser_gap)
-        share = config.border_share
-        cuts = BorderCuts(share, config.segment_len) if share else None
-        text = draw_row_text(source, stream.table, rng, shape, config.gap_len, cuts)
-        if cuts is not None and stream.confusers is not None:
-            facts = (text.fact_starts, text.fact_ends)
-            confuse_borders(text.tokens, facts, rng, cuts, stream.confusers)
-        self._text: RowText = text
+        cuts = BorderCuts(config.border_share, config.segment_len)
+        self._text: RowText = draw_row_text(source, stream.table, rng, shape, config.gap_len, cuts)
+        if stream.confusers is not None and config.confuser_border_share:
+            others = BorderCuts(config.confuser_border_share, config.segment_len)
+            confuse_borders(self._text, rng, others, stream.confusers)
         self._priorities = rng.random((self._num_steps, len(PEOPLE)))
         # fillers begin at sentences of the book in which the walk has arrived, not too near its end
         offsets = stream.store.sentence_offsets
