@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from armt.benchmarking.experiments import frozen_table, recall_table
 from armt.benchmarking.factual_recall import capacity_table, order_table, transformer_table
 from armt.benchmarking.records import Measurement, load_records
 from armt.benchmarking.shapes import MODEL_SHAPES
@@ -35,6 +36,7 @@ from armt.core.registry import MEMORIES
 from armt.evaluation.metrics import Score
 from armt.evaluation.record import Record
 from armt.evaluation.reports.panels import draw_panels, record_panels
+from armt.recipes.frozen_recall import frozen_arms
 from armt.tasks.babilong.lengths import length_name, parse_length
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,14 +48,20 @@ CELLS_KEY = "Cells"
 
 BOXED_RUN = "h200-2026-11-25-qa1-seed-2"
 QA1_SEEDS = {
-    BOXED_RUN: "seed 2 (the boxed model)",
-    "h200-2026-11-25-qa1-seed-0": "seed 0",
-    "h200-2026-11-25-qa1-seed-1": "seed 1",
+    "h100-2026-11-26-qa1-seed-2": "the recipe now, seed 2",
+    "h100-2026-11-26-qa1-seed-1": "the recipe now, seed 1",
+    BOXED_RUN: "the recipe before, seed 2 (the boxed model)",
 }
-"""File of each run of the QA1 recipe as it is now."""
+"""File of each run of the QA1 recipe as it is now, and of that which made the boxed model."""
 
 QA1_RUNS = {
     **QA1_SEEDS,
+    "h200-2026-11-25-qa1-seed-0": "the recipe before, seed 0",
+    "h200-2026-11-25-qa1-seed-1": "the recipe before, seed 1",
+    "h100-2026-11-26-qa1-penalty-0.3-seed-1": "now, write penalty 0.3, seed 1",
+    "h100-2026-11-26-qa1-quarter-cut-seed-0": "a quarter of the facts cut, seed 0",
+    "h100-2026-11-26-qa1-quarter-cut-seed-1": "a quarter of the facts cut, seed 1",
+    "h100-2026-11-26-qa1-confusers-cut-seed-0": "confusing sentences cut too, seed 0",
     "h200-2026-11-23-qa1": "hard gate, first run",
     "h200-2026-11-23-qa1-sigmoid": "sigmoid gate, shorter third stage",
     "h200-2026-11-23-qa1-penalty-0.03": "hard gate, write penalty 0.03, other stages",
@@ -67,6 +75,8 @@ STATISTICS_RUN = "cpu-2026-11-23-babi-statistics"
 GENERATE_RUN = "cpu-2026-11-25-babilong-generate"
 RECALL_RUN = "cpu-2026-11-25-factual-recall"
 COMPARISON_RUN = "cpu-2026-11-26-compare"
+FROZEN_RUN = "h100-2026-11-26-frozen-recall"
+SEGMENT_FACTS_RUN = "h100-2026-11-26-segment-facts"
 
 RETRIEVAL_RUNS = {
     "h200-2026-11-25-retrieval": "the recipes now",
@@ -322,6 +332,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "recall-capacity": lambda: capacity_table(recall_records()),
     "recall-order": lambda: order_table(recall_records()),
     "recall-transformer": lambda: transformer_table(recall_records()),
+    "segment-facts": lambda: recall_table(load_records(RESULTS / f"{SEGMENT_FACTS_RUN}.jsonl")),
+    "frozen-recall": lambda: frozen_table(
+        load_records(RESULTS / f"{FROZEN_RUN}.jsonl"), list(frozen_arms())
+    ),
     "qa1": lambda: qa1_table(QA1_SEEDS),
     "qa1-runs": lambda: qa1_table(QA1_RUNS),
     "retrieval": retrieval_table,

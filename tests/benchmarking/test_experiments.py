@@ -1,0 +1,45 @@
+"""Tables of experiments: what stands in which cell, and how seeds are drawn together."""
+
+from armt.benchmarking.experiments import frozen_table, recall_table
+from armt.benchmarking.records import Measurement
+
+
+def measured(name, value, seed=0, **params) -> Measurement:
+    return Measurement(
+        name=name, value=value, unit="share", params=params, seed=seed, hardware="", versions={},
+        commit="", command="", date="",
+    )  # fmt: skip
+
+
+def test_recall_stands_by_distance_beside_what_the_pool_still_holds():
+    name, on = "recall.exact_match", {"recipe": "facts", "memory": "on"}
+    table = recall_table(
+        [
+            measured(name, 1.0, distractors=0, surviving=1.0, **on),
+            measured(name, 0.25, distractors=2, surviving=0.5, **on),
+            measured(name, 0.75, seed=1, distractors=2, surviving=0.5, **on),
+            measured(name, 0.125, distractors=0, recipe="facts", memory="off"),
+            measured(name, 0.0, distractors=2, recipe="facts", memory="off"),
+            measured("train.seconds", 3.0, recipe="facts"),
+        ]
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert rows[0] == ["recipe", "memory", "0", "2"]
+    assert rows[2:] == [
+        ["`facts`", "on", "100.0", "50.0 (25.0 to 75.0)"],
+        ["`facts`", "off", "12.5", "0.0"],
+        ["share that the pool still holds", "", "100", "50"],
+    ]
+
+
+def test_arms_stand_in_the_order_asked_for():
+    name = "frozen_recall.accuracy"
+    table = frozen_table(
+        [
+            measured(name, 0.5, arm="keys", distractors=1),
+            measured(name, 0.25, arm="queries", distractors=1),
+        ],
+        ["queries", "keys"],
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert rows[2:] == [["queries", "25.0"], ["keys", "50.0"]]
