@@ -26,7 +26,7 @@ def test_recall_stands_by_distance_beside_what_the_pool_still_holds():
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     assert rows[0] == ["recipe", "memory", "0", "2"]
     assert rows[2:] == [
-        ["`facts`", "on", "100.0", "50.0 (25.0 to 75.0)"],
+        ["`facts`", "on", "100.0", "50.0 [25.0, 75.0]"],
         ["`facts`", "off", "12.5", "0.0"],
         ["share that the pool still holds", "", "100", "50"],
     ]

@@ -5,11 +5,11 @@ plots of its authors.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import mean
 
 from armt.benchmarking.records import Measurement
-from armt.benchmarking.tables import to_markdown
+from armt.benchmarking.tables import spell_spread, to_markdown
 from armt.core.config import PlainTree
 
 GROWTH_RANGE = (0.85, 1.1)
@@ -31,14 +31,19 @@ def capacity_table(records: Sequence[Measurement]) -> str:
     rows: list[list[str]] = []
     for store in stores:
         held = [each for each in _named(records, "factual_recall.capacity") if _is(each, store)]
-        width = max(_number(each.params["width"]) for each in held)
+        width = max(each.number("width") for each in held)
         most = [each.value for each in held if each.params["width"] == width]
         growths = [each for each in _named(records, "factual_recall.growth") if _is(each, store)]
         exponents = [
             [each.value for each in growths if each.params["of"] == of] for of in ("N", "N log N")
         ]
         constant = mean(number * math.log(number) for number in most) / width**2
-        cells = [f"{width:.0f}", f"{mean(most):.0f}", *map(_spread, exponents), f"{constant:.2f}"]
+        cells = [
+            f"{width:.0f}",
+            f"{mean(most):.0f}",
+            *map(spell_spread, exponents),
+            f"{constant:.2f}",
+        ]
         rows.append([store, *cells, *_expected_growth(store, exponents)])
     heads = ["store", "width", "N at this width", "growth of N", "growth of N log N"]
     return to_markdown(
@@ -49,7 +54,7 @@ def capacity_table(records: Sequence[Measurement]) -> str:
 def order_table(records: Sequence[Measurement]) -> str:
     """Returns the losses before, on and after the plateau, and when the stages began."""
     losses, steps = (_named(records, f"factual_recall.{name}") for name in ("loss", "learned_at"))
-    num_answers, num_relations = (_number(losses[0].params[n]) for n in ("answers", "relations"))
+    num_answers, num_relations = (losses[0].number(name) for name in ("answers", "relations"))
     num_outputs = num_answers * num_relations
     theory = {"start": num_outputs, "plateau": num_answers, "end": 1.0}
     rows: list[list[str]] = []
@@ -57,11 +62,13 @@ def order_table(records: Sequence[Measurement]) -> str:
         found = [each.value for each in losses if each.params["moment"] == moment]
         said = f"log {choices:.0f} = {math.log(choices):.4f}"
         off = _off(found, math.log(choices))
-        rows.append([f"loss at the {moment}, nats", _spread(found, 4), said, off])
+        rows.append([f"loss at the {moment}, nats", spell_spread(found, 4), said, off])
     for what, step in _STEPS.items():
         found = [each.value for each in steps if each.params["what"] == what]
         off = _off(found, step)
-        rows.append([f"steps until the {what} is known", _spread(found, 0), f"about {step}", off])
+        rows.append(
+            [f"steps until the {what} is known", spell_spread(found, 0), f"about {step}", off]
+        )
     return to_markdown(["what", "found", "expected", "off by at most"], rows)
 
 
@@ -72,8 +79,9 @@ def transformer_table(records: Sequence[Measurement]) -> str:
     rows: list[list[str]] = []
     for case in dict.fromkeys(tuple(each.params[name] for name in sizes) for each in found):
         own = [each for each in found if tuple(each.params[name] for name in sizes) == case]
-        kind, facts, attention, mlp = case
-        share = _number(facts) / (_number(attention) + _number(mlp))
+        kind, _, attention, mlp = case
+        facts, *parts = (own[0].number(name) for name in sizes[1:])
+        share = facts / sum(parts)
         known = ", ".join(f"{100 * each.value:.1f}" for each in own)
         is_large = share <= FACTS_PER_PARAMETER
         expected = "all, if large enough" if is_large else f"not all: over {FACTS_PER_PARAMETER}"
@@ -111,15 +119,3 @@ def _off(found: Sequence[float], theory: float) -> str:
     if not theory:
         return ""
     return f"{100 * max(abs(value - theory) for value in found) / theory:.1f} %"
-
-
-def _number(value: PlainTree) -> float:
-    assert isinstance(value, int | float), f"{value!r} is no number"
-    return float(value)
-
-
-def _spread(values: Sequence[float], digits: int = 2) -> str:
-    """Returns mean, least and greatest; one number if they are alike."""
-    spell: Callable[[float], str] = f"{{:.{digits}f}}".format
-    said = [spell(each) for each in (mean(values), min(values), max(values))]
-    return said[0] if said[1] == said[2] else f"{said[0]} [{said[1]}, {said[2]}]"

@@ -37,6 +37,12 @@ class Measurement:
     command: str
     date: str
 
+    def number(self, name: str) -> float:
+        """Returns the parameter `name`, which is a number."""
+        value = self.params[name]
+        assert isinstance(value, int | float), f"{name} is {value!r}, no number"
+        return float(value)
+
 
 @final
 @dataclass(frozen=True)

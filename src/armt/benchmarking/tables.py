@@ -1,6 +1,7 @@
 """Tables in Markdown, drawn from the records of benchmarks and from the shapes of models."""
 
 from collections.abc import Callable, Iterable, Sequence
+from statistics import mean
 from typing import Any
 
 from armt.benchmarking.floor import segment_floor
@@ -150,3 +151,10 @@ def _latency(found: dict[str, Measurement]) -> str:
 
 def _spell(measured: Measurement | None, spell: Callable[[float], str]) -> str:
     return "" if measured is None else spell(measured.value)
+
+
+def spell_spread(values: Sequence[float], digits: int = 2) -> str:
+    """Returns mean, least and greatest; one number if they are alike."""
+    spell: Callable[[float], str] = f"{{:.{digits}f}}".format
+    said = [spell(each) for each in (mean(values), min(values), max(values))]
+    return said[0] if said[1] == said[2] else f"{said[0]} [{said[1]}, {said[2]}]"
