@@ -77,7 +77,11 @@ def facts_sliding() -> RunConfig:
 
 @RECIPES.register("facts_mamba2", paper="arXiv:2405.21060")
 def facts_mamba2() -> RunConfig:
-    """The same with a linear recurrence in the place of attention."""
+    """The same with a linear recurrence in the place of attention.
+
+    `attach` takes Mamba-2 as transformers 5.24 has it, and refuses that of 5.17, which names its
+    cache otherwise.
+    """
     return _whole("facts_mamba2", replace(_BACKBONE, family="mamba2"))
 
 
