@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from armt.cli.console import notices, results, silence_transformers
+from armt.cli.console import FAILED_CODE, notices, results, silence_transformers
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,9 +22,6 @@ RECORDS_NAME = "records.jsonl"
 
 _TABLE_WIDTH = 160
 """More than a table needs, so that no column is cut where output goes to a file."""
-
-FAILED_CODE = 1
-"""Exit code when a measurement broke."""
 
 _GPU_SHAPES, _CPU_SHAPES = "gpt2-small,small,llama-1b", "tiny"
 _CASE = {"shape": "", "segment_len": "segment ", "batch": "batch "}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from armt.cli.console import notices, results, silence_transformers
+from armt.cli.console import FAILED_CODE, notices, results, silence_transformers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from armt.comparison.run import Progress
 
 TABLE_NAME, CSV_NAME = "table.md", "table.csv"
-
-FAILED_CODE = 1
-"""Exit code when a memory failed."""
 
 
 def compare(

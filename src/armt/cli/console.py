@@ -10,6 +10,9 @@ if TYPE_CHECKING:  # importing rich draws random numbers, which an import should
     from rich.console import Console
 
 _LINE_EVERY_S = 10.0
+FAILED_CODE = 1
+"""Exit code when what was run has failed in part: a check, a measurement, a memory."""
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import typer
 
-from armt.cli.console import results, silence_transformers, spell_nbytes
+from armt.cli.console import FAILED_CODE, results, silence_transformers, spell_nbytes
 from armt.core.errors import ArmtError
 
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors")
-FAILED_CODE = 1
-"""Exit code when a check failed."""
 
 
 def doctor() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from armt.cli.console import notices, results, silence_transformers
-from armt.cli.read import ModelOption
+from armt.cli.read import ModelOption, SourcesArgument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +19,7 @@ FINDINGS_NAME, PICTURE_NAME = "findings.jsonl", "findings.png"
 
 
 def inspect(
-    sources: Annotated[
-        list[str],
-        typer.Argument(help="Files, folders (their files by name), or - for standard input."),
-    ],
+    sources: SourcesArgument,
     out: Annotated[Path, typer.Option("--out", help="Folder of findings and pictures.")],
     model: ModelOption = None,
 ) -> None:

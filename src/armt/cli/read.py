@@ -17,12 +17,13 @@ ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Folder of a model; by default the boxed one.")
 ]
 
+SourcesArgument = Annotated[
+    list[str], typer.Argument(help="Files, folders (their files by name), or - for standard input.")
+]
+
 
 def read(
-    sources: Annotated[
-        list[str],
-        typer.Argument(help="Files, folders (their files by name), or - for standard input."),
-    ],
+    sources: SourcesArgument,
     out: Annotated[Path, typer.Option("--out", help="State file to write.")],
     model: ModelOption = None,
     start: Annotated[Path | None, typer.Option("--from", help="State file to go on from.")] = None,
