@@ -29,8 +29,7 @@ from armt.benchmarking.tables import (
     speed_table,
     to_markdown,
 )
-from armt.comparison.run import DONE
-from armt.comparison.summary import comparison_table
+from armt.comparison.summary import comparison_table, cost_table
 from armt.core.config import MemoryConfig
 from armt.core.registry import MEMORIES
 from armt.evaluation.metrics import Score
@@ -289,16 +288,6 @@ def comparison_records() -> list[Measurement]:
     return load_records(RESULTS / f"{COMPARISON_RUN}.jsonl")
 
 
-def comparison_cost_table() -> str:
-    """Returns how long the parts of the comparison took, all memories together."""
-    done = [each for each in comparison_records() if each.name == DONE]
-    parts = dict.fromkeys(str(each.params["part"]) for each in done)
-    own = {part: [each.value for each in done if each.params["part"] == part] for part in parts}
-    rows = [[part, str(len(found)), f"{sum(found):.0f}"] for part, found in own.items()]
-    rows.append(["all", str(len(done)), f"{sum(each.value for each in done):.0f}"])
-    return to_markdown(["part", "trials", "seconds"], rows)
-
-
 def boxed_reading_table() -> str:
     """Returns how fast `armt read` is on a CPU beside the plain loop."""
     files = sorted(RESULTS.glob("*-boxed-reading.jsonl"))
@@ -328,7 +317,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "drift": lambda: drift_table(bench_records()),
     "boxed-reading": boxed_reading_table,
     "comparison": lambda: comparison_table(comparison_records()),
-    "comparison-cost": comparison_cost_table,
+    "comparison-cost": lambda: cost_table(comparison_records()),
     "recall-capacity": lambda: capacity_table(recall_records()),
     "recall-order": lambda: order_table(recall_records()),
     "recall-transformer": lambda: transformer_table(recall_records()),

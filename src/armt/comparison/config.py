@@ -124,14 +124,7 @@ class ComparisonConfig(Config):
             path, value = split_change(change, "armt.d_mem=32")
             name, _, rest = path.partition(".")
             changes[MEMORIES[name].name].append(f"{rest}={value}")
-        found: dict[str, MemoryConfig] = {}
-        for card in cards:
-            if card.tiny is None:
-                raise ConfigError(
-                    f"The card of '{card.name}' has no `tiny` config to compare it by. Add one."
-                )
-            found[card.name] = card.tiny.changed(changes[card.name], "d_mem=32")
-        return found
+        return {card.name: card.config.changed(changes[card.name], "d_mem=32") for card in cards}
 
     def part(self, name: str, memory: MemoryConfig, seed: int) -> Part:
         """Returns a part with its run made complete."""

@@ -6,10 +6,6 @@ from typing import Any
 
 from armt.benchmarking.records import Measurement
 from armt.comparison.summary import (
-    ARMS,
-    FACTS,
-    RECALL,
-    STATE,
     Place,
     Spread,
     Summary,
@@ -18,6 +14,7 @@ from armt.comparison.summary import (
     summarise,
     trained_pairs,
 )
+from armt.comparison.trials import ARMS, FACTS, RECALL, STATE
 from armt.evaluation.reports.panels import Panel, draw_panels, save_figure
 
 HEATMAP_NAME, PARETO_NAME = "heatmap.png", "pareto.png"

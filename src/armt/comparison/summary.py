@@ -8,16 +8,20 @@ from typing import NamedTuple
 
 from armt.benchmarking.records import Measurement
 from armt.benchmarking.tables import to_markdown
-from armt.comparison.run import failures_in
-
-RECALL, FACTS, LANGUAGE = "retrieval.exact_match", "babilong.accuracy", "lm.bits_per_byte"
-STATE, ADDED = "memory.state_bytes", "memory.parameters"
-TRAINING, READING = "train.tokens_per_s", "read.tokens_per_s"
+from armt.comparison.run import DONE, failures_in
+from armt.comparison.trials import (
+    ADDED,
+    ARMS,
+    FACTS,
+    LANGUAGE,
+    READING,
+    RECALL,
+    STATE,
+    TRAINING,
+)
 
 _AT = {RECALL: "tested", FACTS: "segments", LANGUAGE: "segment", STATE: "segments"}
 """The parameter by which a figure is told, if there is one."""
-
-ARMS = ("on", "off")
 
 
 class Place(NamedTuple):
@@ -115,6 +119,16 @@ def comparison_table(records: Sequence[Measurement]) -> str:
     return to_markdown(heads, rows)
 
 
+def cost_table(records: Sequence[Measurement]) -> str:
+    """Returns how long the parts of a comparison took, all memories together."""
+    done = [each for each in records if each.name == DONE]
+    parts = dict.fromkeys(str(each.params["part"]) for each in done)
+    own = {part: [each.value for each in done if each.params["part"] == part] for part in parts}
+    rows = [[part, str(len(found)), f"{sum(found):.0f}"] for part, found in own.items()]
+    rows.append(["all", str(len(done)), f"{sum(each.value for each in done):.0f}"])
+    return to_markdown(["part", "trials", "seconds"], rows)
+
+
 def comparison_csv(records: Sequence[Measurement]) -> str:
     """Returns a line for each figure of each memory, failures included."""
     out = io.StringIO()
@@ -133,15 +147,15 @@ def _columns(summary: Summary, num_pairs: int) -> list[Column]:
         Column("training, tokens/s", TRAINING, 0, ("",), _whole),
         Column("reading, tokens/s", READING, 0, ("",), _whole),
         *(
-            Column(f"recall of {at} pairs, %", RECALL, at, ARMS, _percent)
+            Column(f"recall of {at} pairs, %", RECALL, at, tuple(ARMS), _percent)
             for at in places_at(summary, RECALL)
         ),
         *(
-            Column(f"QA1 at {at} segments, %", FACTS, at, ARMS, _percent)
+            Column(f"QA1 at {at} segments, %", FACTS, at, tuple(ARMS), _percent)
             for at in places_at(summary, FACTS)
         ),
         *(
-            Column(f"bits a byte, segment {at}", LANGUAGE, at, ARMS, "{:.3f}".format)
+            Column(f"bits a byte, segment {at}", LANGUAGE, at, tuple(ARMS), "{:.3f}".format)
             for at in sorted({edges[0], edges[-1]} if edges else ())
         ),
     ]

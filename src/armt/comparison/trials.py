@@ -37,6 +37,11 @@ from armt.training.trainer import StepReport
 ARMS = {"on": True, "off": False}
 """With what the memory read, and with an empty one."""
 
+RECALL, FACTS, LANGUAGE = "retrieval.exact_match", "babilong.accuracy", "lm.bits_per_byte"
+STATE, ADDED = "memory.state_bytes", "memory.parameters"
+TRAINING, READING = "train.tokens_per_s", "read.tokens_per_s"
+"""Names of the figures."""
+
 _QUESTION_SEED = 12345
 """Stories of the evaluation; training draws from other seeds and other books."""
 
@@ -151,12 +156,12 @@ def measure_retrieval(part: RetrievalPart, folder: Path) -> Iterator[Figure]:
             model, task, part.nums_pairs, num_samples=part.num_samples, use_memory=use_memory
         )
         for tested, score in scores.items():
-            yield _share("retrieval.exact_match", score, {**about, "tested": tested, "memory": arm})
+            yield _share(RECALL, score, {**about, "tested": tested, "memory": arm})
     for tested in part.nums_pairs:
         ids = torch.zeros(1, tested * task.segment_len, dtype=torch.long)
         with evaluating(model):
             nbytes = sum(state.nbytes for state in model.read(ids).layers)
-        yield Figure("memory.state_bytes", nbytes, "bytes", {"segments": tested})
+        yield Figure(STATE, nbytes, "bytes", {"segments": tested})
 
 
 def measure_qa1(part: FactPart, folder: Path) -> Iterator[Figure]:
@@ -184,7 +189,7 @@ def measure_qa1(part: FactPart, folder: Path) -> Iterator[Figure]:
             own = [each for each in records if (each.arm, each.length) == (arm, length)]
             score = Score(sum(each.is_right("exact") for each in own), len(own))
             about = {"task": "qa1", "tokens": length, "segments": length // segment_len}
-            yield _share("babilong.accuracy", score, {**about, "memory": arm})
+            yield _share(FACTS, score, {**about, "memory": arm})
 
 
 def measure_language(part: LanguagePart, folder: Path) -> Iterator[Figure]:
@@ -199,14 +204,14 @@ def measure_language(part: LanguagePart, folder: Path) -> Iterator[Figure]:
         )
         for number, bits in enumerate(found, start=1):
             about: dict[str, PlainTree] = {"segment": number, "memory": arm}
-            yield Figure("lm.bits_per_byte", bits, "bits/byte", about)
+            yield Figure(LANGUAGE, bits, "bits/byte", about)
     num_added = sum(each.numel() for each in cast("nn.Module", model.memory).parameters())
-    yield Figure("memory.parameters", num_added, "parameters", {})
+    yield Figure(ADDED, num_added, "parameters", {})
     shape: dict[str, PlainTree] = {"segment_len": stream.segment_len}
     about = shape | {"batch": part.run.stages[-1].batch_size, "segments": stream.num_segments}
-    yield Figure("train.tokens_per_s", trained.tokens_per_s, "tokens/s", about)
+    yield Figure(TRAINING, trained.tokens_per_s, "tokens/s", about)
     about = shape | {"batch": part.batch_size, "segments": part.num_read_segments}
-    yield Figure("read.tokens_per_s", _reading_speed(model, part), "tokens/s", about)
+    yield Figure(READING, _reading_speed(model, part), "tokens/s", about)
 
 
 MEASURES: dict[str, Callable[[Any, Path], Iterator[Figure]]] = {

@@ -36,8 +36,8 @@ class Card(Generic[EntryT]):
         return (inspect.getdoc(self.entry) or "").split("\n", maxsplit=1)[0]
 
     @property
-    def config_class(self) -> type[MemoryConfig]:
-        """The class of the memory's config.
+    def config(self) -> MemoryConfig:
+        """The card's config, for a memory that must have one.
 
         Raises:
             ConfigError: the card has no config.
@@ -46,7 +46,16 @@ class Card(Generic[EntryT]):
             raise ConfigError(
                 f"The card of memory '{self.name}' has no config. Register it with `tiny=`."
             )
-        return type(self.tiny)
+        return self.tiny
+
+    @property
+    def config_class(self) -> type[MemoryConfig]:
+        """The class of the memory's config.
+
+        Raises:
+            ConfigError: the card has no config.
+        """
+        return type(self.config)
 
 
 class Registry(Generic[EntryT]):
