@@ -77,6 +77,11 @@ class TinyBackboneConfig(Config):
         if self.init_std is not None and self.init_std <= 0:
             raise ConfigError(f"`init_std` must be positive. Got {self.init_std}.")
 
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether it keeps a state of its own, in the place of attention."""
+        return self.family == "mamba2"
+
     def build(self, vocab_size: int, *, seed: int, end_id: int | None = None) -> PreTrainedModel:
         """Returns a model with random weights drawn from `seed`; the global generator stays."""
         with torch.random.fork_rng(devices=[]):
@@ -95,7 +100,7 @@ class TinyBackboneConfig(Config):
         }
         if self.init_std is not None:
             shape["initializer_range"] = self.init_std
-        if self.family == "mamba2":
+        if self.is_recurrent:
             shape |= {
                 "num_heads": self.num_heads,
                 "head_dim": 2 * self.d_model // self.num_heads,

@@ -62,8 +62,12 @@ class AssociationMaps(nn.Module):
         return WeightedPairs(
             keys=unit_norm(self.to_key(hidden).to(dtype)),
             values=self.to_value(hidden).to(dtype),
-            weights=torch.sigmoid(self.to_gate(hidden)).to(dtype),
+            weights=self.weights(hidden).to(dtype),
         )
+
+    def weights(self, hidden: Float[Tensor, "B M D"]) -> Float[Tensor, "B M 1"]:
+        """Returns how much of each position is written, in (0, 1)."""
+        return torch.sigmoid(self.to_gate(hidden))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +159,7 @@ class LinearAssociative(LayerMemory[LinearAssociativeState]):
     ) -> dict[str, Float[Tensor, " B"]]:
         """Returns the mean weight of a segment's writes."""
         del state
-        return {"write_gate": self.maps.pairs(source, source.dtype).weights.flatten(1).mean(1)}
+        return {"write_gate": self.maps.weights(source).flatten(1).mean(1)}
 
     def _written(self, stored: RidgeAssociation, pairs: WeightedPairs) -> RidgeAssociation:
         if self.config.rule == "ridge":
@@ -252,4 +256,4 @@ class MLPAssociative(LayerMemory[MLPAssociativeState]):
     ) -> dict[str, Float[Tensor, " B"]]:
         """Returns the mean weight of a segment's writes."""
         del state
-        return {"write_gate": self.maps.pairs(source, source.dtype).weights.flatten(1).mean(1)}
+        return {"write_gate": self.maps.weights(source).flatten(1).mean(1)}

@@ -108,7 +108,7 @@ def _stream(
 
 def _check_rows(config: RunConfig, streams: Sequence[TrainingStream]) -> None:
     """Refuses rows at whose segments' ends a backbone with a state of its own would forget it."""
-    if config.backbone.family != "mamba2" or not isinstance(config.memory, NoMemoryConfig):
+    if not (config.backbone.is_recurrent and isinstance(config.memory, NoMemoryConfig)):
         return
     longest = max(next(stream.batches()).input_ids.shape[1] for stream in streams)
     if longest > config.recurrence.segment_len:
