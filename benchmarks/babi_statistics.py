@@ -62,7 +62,6 @@ class Comparison(NamedTuple):
 def main() -> None:
     """Checks every task."""
     options = _options()
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     book = open_book(options.results, options.seed, options.commit)
     failed: list[str] = []
     for name in options.tasks.split(",") if options.tasks else BABI_TASKS:

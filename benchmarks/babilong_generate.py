@@ -41,7 +41,6 @@ _MIXTURES = {"all": tuple(BABI_TASKS), "qa1-qa5": ("qa1", "qa2", "qa3", "qa4", "
 def main() -> None:
     """Measures and records."""
     options = _options()
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     book = open_book(options.results, options.seed, options.commit)
     encoder = load_encoder(str(options.tokenizer))
     books = folder_books(options.background)

@@ -35,7 +35,6 @@ def main() -> None:
     config = (
         RECIPES[options.setting](options.kind).replaced("seed", options.seed).changed(options.set)
     )
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     options.folder.mkdir(parents=True, exist_ok=True)
     book = open_book(options.results, options.seed, options.commit)
     model = _trained(config, options.folder, book)

@@ -30,7 +30,6 @@ _NUMS_DISTRACTORS = (0, 1, 2, 4, 8, 12)
 def main() -> None:
     """Trains, and measures every arm at every distance."""
     options = _options()
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     config = frozen_recall().replaced("seed", options.seed).changed(options.set)
     book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder)

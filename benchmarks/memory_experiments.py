@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,6 @@ _DISTANCES = (0, 4, 9, 19, 39, 59, 79, 119, 159)
 def main() -> None:
     """Trains and measures every recipe with every seed, as far as there is time."""
     options = _options()
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     _stop_after(60 * options.minutes)
     try:
         for seed in options.seeds:
@@ -64,13 +64,14 @@ def _run(config: RunConfig, folder: Path, book: RecordBook, options: argparse.Na
         for task, params in _tests(config)
         for arm in _arms(config)
     ]
-    missing = [test for test in tests if not _is_recorded(book, "recall.exact_match", test[1])]
+    recorded = _recorded(book)
+    missing = [test for test in tests if ("recall.exact_match", test[1]) not in recorded]
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)
     prepared = prepare(config, folder, [TrainingLog(folder / "log.jsonl")])
     model = prepared.trainer.train()
-    if not _is_recorded(book, "train.seconds", shared):
+    if ("train.seconds", shared) not in recorded:
         seconds = prepared.trainer.progress.seconds
         _ = book.add("train.seconds", seconds, "s", **shared)
     for task, params in missing:
@@ -122,14 +123,11 @@ def _arms(config: RunConfig) -> tuple[str, ...]:
     return ("none",) if isinstance(config.memory, NoMemoryConfig) else ("on", "off")
 
 
-def _is_recorded(book: RecordBook, name: str, params: dict[str, Any]) -> bool:
-    """Whether the file holds this figure already."""
+def _recorded(book: RecordBook) -> list[tuple[str, Mapping[str, Any]]]:
+    """Returns name and parameters of the figures of this seed that the file holds already."""
     if not book.path.exists():
-        return False
-    return any(
-        each.name == name and each.seed == book.seed and each.params == params
-        for each in load_records(book.path)
-    )
+        return []
+    return [(each.name, each.params) for each in load_records(book.path) if each.seed == book.seed]
 
 
 def _stop_after(limit_s: float) -> None:

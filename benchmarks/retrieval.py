@@ -19,7 +19,6 @@ def main() -> None:
     """Trains and evaluates."""
     options = _options()
     config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder, [TrainingLog(options.log)])
     model = prepared.trainer.train()
