@@ -22,7 +22,7 @@ import torch
 
 from armt.core.errors import ConfigError
 from armt.tasks.babi.sentences import DROP_VERBS, GET_VERBS, MOVE_VERBS, OBJECTS, PEOPLE, PLACES
-from armt.tasks.babi.world import NOWHERE, Moves, draw_places, known_places
+from armt.tasks.babi.world import NOWHERE, IntArray, Moves, draw_places, known_places
 from armt.tasks.contract import NO_LABEL, Batch
 from armt.tasks.symbols import Prompts, SymbolTask, SymbolTaskConfig, split_answers
 
@@ -41,7 +41,6 @@ VOCAB_SIZE = 48
 SENTENCE_LEN = 6
 """Words of a sentence, its full stop included."""
 
-IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 _ANSWER_LEN = 2

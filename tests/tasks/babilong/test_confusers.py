@@ -13,9 +13,10 @@ import torch
 from armt.core.errors import ConfigError, DataError
 from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES
 from armt.tasks.babilong import BackgroundStore, BackgroundWalk, build_store
-from armt.tasks.babilong.borders import BorderCuts, RowText, confuse_borders
+from armt.tasks.babilong.borders import confuse_borders
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk, NameSwaps, sentences_with
 from armt.tasks.babilong.corpus import Book
+from armt.tasks.babilong.row_text import BorderCuts, RowText
 from armt.tasks.babilong.stream import FactStreamConfig
 from armt.tasks.contract import Ids
 from armt.tasks.encoder import TokenizerEncoder

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from armt.tasks.babi.world import NOWHERE, PEOPLE, IntArray, draw_moves, known_places
-from armt.tasks.babilong.borders import BorderCuts, RowText, move_onto_borders
 from armt.tasks.babilong.walks import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import Items, WorldTable
 from armt.tasks.contract import Ids
@@ -19,6 +18,23 @@ _LOG_SPREAD = math.log(4.0)
 
 _QUESTION_SHARE = 0.5
 """Share of questions among the items of a dense text."""
+
+
+class RowText(NamedTuple):
+    """A text, where its facts stand, and what is known after each of them."""
+
+    tokens: Ids
+    fact_starts: IntArray
+    fact_ends: IntArray
+    known: IntArray
+    """Places of all people after so many facts, (number of facts + 1, people)."""
+
+
+class BorderCuts(NamedTuple):
+    """What share of facts, or of borders, is to be chosen, and how far the borders are apart."""
+
+    share: float
+    segment_len: int
 
 
 class DenseTexts(NamedTuple):
@@ -82,7 +98,7 @@ def draw_row_text(
     items = table.items(table.facts(moves))
     positions = _snap(background.gaps, due)
     if cuts.share:
-        positions = move_onto_borders(positions, items.lens, rng, cuts)
+        positions = _onto_borders(positions, items.lens, rng, cuts)
         positions = np.minimum(positions, len(background.tokens))
     ends = positions + np.cumsum(items.lens)
     tokens = _insert(background.tokens, positions, items)[:text_len]
@@ -150,6 +166,26 @@ def order_known(known: IntArray, priorities: npt.NDArray[np.float64]) -> IntArra
 def _snap(gaps: IntArray, due: IntArray) -> IntArray:
     """Returns the last sentence gap at or before each due position."""
     return gaps[np.searchsorted(gaps, due, side="right") - 1]
+
+
+def _onto_borders(
+    positions: IntArray, lens: IntArray, rng: np.random.Generator, cuts: BorderCuts
+) -> IntArray:
+    """Moves some of the items so that the nearest border of segments after the first cuts them.
+
+    Where two would meet, the later one follows the earlier, uncut if it must be.
+
+    Args:
+        positions: where in the background the items are put in, rising.
+        lens: tokens of each item, at least two.
+        rng: decides which are moved, and where they are cut.
+        cuts: how many, and where the borders are.
+    """
+    pushed = np.cumsum(lens) - lens
+    is_moved = rng.random(len(positions)) < cuts.share
+    borders = np.maximum(np.round((positions + pushed) / cuts.segment_len), 1) * cuts.segment_len
+    starts = borders.astype(np.int64) - rng.integers(1, lens)
+    return np.maximum.accumulate(np.where(is_moved, starts - pushed, positions))
 
 
 def _insert(background: Ids, positions: IntArray, items: Items) -> Ids:

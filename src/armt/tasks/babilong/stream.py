@@ -24,9 +24,15 @@ import torch
 from armt.core.config import Config
 from armt.core.errors import ConfigError, DataError
 from armt.tasks.babi.world import PEOPLE, IntArray
-from armt.tasks.babilong.borders import BorderCuts, confuse_borders
+from armt.tasks.babilong.borders import confuse_borders
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk
-from armt.tasks.babilong.row_text import RowText, draw_dense_texts, draw_row_text, order_known
+from armt.tasks.babilong.row_text import (
+    BorderCuts,
+    RowText,
+    draw_dense_texts,
+    draw_row_text,
+    order_known,
+)
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.walks import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import WorldTable
