@@ -9,8 +9,9 @@ from armt.training.config import RunConfig, StageConfig, TextConfig
 
 SEGMENT_LEN = 512
 
-BORDER_SHARE = 0.1
-"""Share of the facts that a border of segments cuts; by chance too few to learn from."""
+BORDER_SHARE = 0.25
+"""Share of the facts that a border of segments cuts; by chance too few to learn from. Of the
+sentences that look like facts as many are cut: else a segment that begins with a place is one."""
 
 
 @RECIPES.register("armt_babilong_qa1", paper="arXiv:2407.04841")
@@ -25,12 +26,11 @@ def armt_babilong_qa1() -> RunConfig:
     return RunConfig(
         name="armt_babilong_qa1",
         backbone=TinyBackboneConfig(),
-        memory=ARMTConfig(num_memory_tokens=16, d_mem=64, gate="hard", gate_noise=0.5),
+        memory=ARMTConfig(num_memory_tokens=16, d_mem=64, gate="hard", gate_noise=1.0),
         recurrence=RecurrenceConfig(segment_len=SEGMENT_LEN, is_compiled=True),
         text=TextConfig(),
         stages=(_look_up(), _hold(), _hold_on(), _hold_long()),
         precision="bfloat16",
-        seed=2,  # seeds differ: docs/design/training_long.md says how the three recorded ones do
     )
 
 
@@ -43,7 +43,7 @@ def _look_up() -> StageConfig:
         gap_len=(6, 24),
         text_weight=0.02,
     )
-    return StageConfig(num_steps=900, learning_rate=1e-3, warmup_steps=100, stream=stream)
+    return StageConfig(num_steps=1600, learning_rate=1e-3, warmup_steps=100, stream=stream)
 
 
 def _hold() -> StageConfig:
@@ -58,21 +58,21 @@ def _hold() -> StageConfig:
         epoch_steps=4,
         text_weight=0.005,
     )
-    return StageConfig(num_steps=700, learning_rate=1e-3, stream=stream)
+    return StageConfig(num_steps=1200, learning_rate=1e-3, stream=stream)
 
 
 def _hold_on() -> StageConfig:
     stream = _carried_stream(gap_len=(32, 1 << 12), epoch_steps=32)
-    return StageConfig(num_steps=400, learning_rate=1e-3, stream=stream, write_penalty=0.03)
+    return StageConfig(num_steps=400, learning_rate=1e-3, stream=stream, write_penalty=0.1)
 
 
 def _hold_long() -> StageConfig:
     return StageConfig(
-        num_steps=3000,
+        num_steps=4000,
         learning_rate=7e-4,
         final_learning_rate=1e-5,
         stream=_carried_stream(gap_len=(64, 1 << 16), epoch_steps=256),
-        write_penalty=0.1,
+        write_penalty=0.3,
     )
 
 
@@ -87,4 +87,5 @@ def _carried_stream(gap_len: tuple[int, int], epoch_steps: int) -> FactStreamCon
         border_share=BORDER_SHARE,
         epoch_steps=epoch_steps,
         confuser_gap=400,
+        confuser_border_share=BORDER_SHARE,
     )
