@@ -30,8 +30,8 @@ from armt.ops.delta_rule import (
     empty_association,
     read_association,
     split_heads,
-    write_tokens,
 )
+from armt.ops.dispatch import write_tokens
 from armt.ops.feature_maps import dpfp, unit_norm
 
 

@@ -84,15 +84,6 @@ def read_association(
     return found / _denominator(stored.key_sum, queries)
 
 
-def write_tokens(
-    stored: Association, tokens: Tokens, by: Normalization, order: WriteOrder
-) -> Association:
-    """Writes tokens in the given order; never in the lower precision of autocast."""
-    write = write_sequential if order == "sequential" else write_parallel
-    with torch.autocast(tokens.keys.device.type, enabled=False):
-        return write(stored, tokens, by)
-
-
 def write_parallel(stored: Association, tokens: Tokens, by: Normalization) -> Association:
     """Writes all tokens against the association as it was (the published form)."""
     old = read_association(stored, tokens.keys, by)

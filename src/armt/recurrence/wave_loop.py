@@ -1,13 +1,14 @@
-"""Waves over fixed places in memory, so that a GPU can run them as one graph without the host.
+"""Waves over fixed places in memory, so that a GPU can run them as graphs without the host.
 
-Every wave is the same step: it takes the next segment from a ring of tokens on the device, counts
-on the device which segment that is, and runs all layers. While the first segments come in and the
-last ones leave, some layers have no segment: they run on what lies there, and their states are kept
-as they were. A graph captures one step and replays it for each wave.
+Every wave is the same: it takes the next segment from a ring of tokens on the device, counts on
+the device which segment that is, and runs all layers. While the first segments come in and the last
+ones leave, some layers have no segment: they run on what lies there, and their states are kept as
+they were. In between no state needs keeping, and several waves go in one graph, each on what the
+one before returned.
 """
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 
@@ -18,9 +19,24 @@ from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
 from armt.recurrence.cudagraph import capture
 from armt.recurrence.schedule import SequentialSchedule
+from armt.recurrence.segment_ring import SegmentRing
 
 _ENDLESS = 1 << 62
 _NUM_KEPT = 4
+_NUM_AT_ONCE = 8
+"""Waves in one graph where every layer has a segment."""
+
+
+class _Places(NamedTuple):
+    """What one wave hands to the next."""
+
+    cursor: Int[Tensor, "1"]
+    """The number of the segment that enters."""
+
+    hidden: Float[Tensor, "N B T D"]
+    """What the layers put out."""
+
+    states: StateRows
 
 
 @final
@@ -28,12 +44,7 @@ class WaveLoop:
     """Reads segments of one shape in waves, text after text; only states come out."""
 
     def __init__(
-        self,
-        parts: SequentialSchedule,
-        states: tuple[State, ...],
-        like: Int[Tensor, "B L"],
-        *,
-        ring_len: int = 64,
+        self, parts: SequentialSchedule, states: tuple[State, ...], like: Int[Tensor, "B L"]
     ) -> None:
         """Lays out the fixed places.
 
@@ -41,95 +52,111 @@ class WaveLoop:
             parts: the model's parts.
             states: states of the shape that all texts have.
             like: a segment of the shape that all have, on the model's device.
-            ring_len: segments that are copied to the device at once.
         """
         self._parts, self._kind = parts, type(states[0])
         self._num_layers, device = len(states), like.device
         entry = enter(parts.layers, parts.decoder, parts.whole_segment(like))
         self._cells = Cells(parts.layers, parts.memory.visit(), merge_calls(entry.calls))
-        self._ring = like.new_zeros((ring_len, *like.shape))
-        self._hidden = entry.hidden.new_zeros((self._num_layers, *entry.hidden.shape))
-        self._states: StateRows = {
-            name: torch.stack([state.tensors()[name] for state in states])
-            for name in states[0].tensors()
-        }
+        self._ring = SegmentRing(like)
+        self._places = _Places(
+            cursor=torch.zeros(1, dtype=torch.long, device=device),
+            hidden=entry.hidden.new_zeros((self._num_layers, *entry.hidden.shape)),
+            states={
+                name: torch.stack([state.tensors()[name] for state in states])
+                for name in states[0].tensors()
+            },
+        )
         self._layers = torch.arange(self._num_layers, device=device)
-        self._cursor = torch.zeros(1, dtype=torch.long, device=device)
         self._end = torch.full((1,), _ENDLESS, dtype=torch.long, device=device)
-        self._num_pushed = 0
-        self._wave: Callable[..., Any] = self._run_wave
+        self._num_entered = 0
+        self._wave: Callable[..., tuple[Any, ...]] = self._run_wave
         _ = self._cells.lay_side_by_side()  # now: what is traced below is done in every wave
         if parts.compiler is not None:
-            places = (self._ring, self._cursor, self._end, self._hidden, self._states)
-            self._wave = compile_traced(self._run_wave, *places)
-        self._replay: Callable[[], Any] = self._step
+            self._wave = compile_traced(self._run_wave, self._ring.places, *self._places)
+        self._run_one: Callable[[], Any] = self._step
+        self._run_several: Callable[[], Any] = self._stride
         if device.type == "cuda":
-            self._replay = self._captured()
+            one = capture(self._step).graph
+            self._run_one = one.replay
+            self._run_several = capture(self._stride, one.pool()).graph.replay
 
     def begin(self, states: tuple[State, ...]) -> None:
         """Starts a text from the layers' states."""
         for layer, state in enumerate(states):
             for name, value in state.tensors().items():
-                _ = self._states[name][layer].copy_(value)
-        _ = self._cursor.zero_()
+                _ = self._places.states[name][layer].copy_(value)
+        _ = self._places.cursor.zero_()
         _ = self._end.fill_(_ENDLESS)
-        self._num_pushed = 0
+        self._ring.restart()
+        self._num_entered = 0
 
     def push(self, segments: Int[Tensor, "S B L"]) -> None:
-        """Reads whole segments, one wave for each; those before them go on riding.
-
-        Copies and waves stand in one queue of the device, so the ring is never overwritten early.
-        """
+        """Reads whole segments, one wave for each; those before them go on riding."""
         while len(segments):
-            place = self._num_pushed % len(self._ring)
-            part = segments[: len(self._ring) - place]
-            _ = self._ring[place : place + len(part)].copy_(part, non_blocking=True)
-            for _ in range(len(part)):
-                _ = self._replay()
-            self._num_pushed += len(part)
-            segments = segments[len(part) :]
+            num_put = self._ring.put(segments)
+            segments = segments[num_put:]
+            end = self._num_entered + num_put
+            while self._num_entered < end:
+                self._advance(end - self._num_entered)
 
     def finish(self) -> tuple[State, ...]:
         """Lets the segments under way go through; returns the states after them."""
-        _ = self._end.fill_(self._num_pushed)
-        for _ in range(self._num_layers - 1 if self._num_pushed else 0):
-            _ = self._replay()
+        _ = self._end.fill_(self._num_entered)
+        for _ in range(self._num_layers - 1 if self._num_entered else 0):
+            _ = self._run_one()
         return tuple(
             self._kind.from_tensors(
-                {name: rows[layer].clone() for name, rows in self._states.items()}
+                {name: rows[layer].clone() for name, rows in self._places.states.items()}
             )
             for layer in range(self._num_layers)
         )
 
+    def _advance(self, num_waiting: int) -> None:
+        """Lets one or several of the segments that wait in the ring enter."""
+        is_full = self._num_entered >= self._num_layers - 1
+        if is_full and num_waiting >= _NUM_AT_ONCE:
+            _ = self._run_several()
+            self._num_entered += _NUM_AT_ONCE
+        else:
+            _ = self._run_one()
+            self._num_entered += 1
+
     def _step(self) -> None:
-        """Runs one wave in place."""
-        self._wave(self._ring, self._cursor, self._end, self._hidden, self._states)
+        """Runs one wave in place; the states of layers without a segment stay as they are."""
+        cursor, hidden, states = self._places
+        after = _Places(*self._wave(self._ring.places, *self._places))
+        segment = cursor - self._layers
+        is_riding = (segment >= 0) & (segment < self._end)
+        for name, rows in states.items():
+            mask = is_riding.view(-1, *[1] * (rows.dim() - 1))
+            _ = rows.copy_(torch.where(mask, after.states[name], rows))
+        _ = hidden.copy_(after.hidden)
+        _ = cursor.copy_(after.cursor)
+
+    def _stride(self) -> None:
+        """Runs several waves in which every layer has a segment; only the last is put in place."""
+        after = self._places
+        for _ in range(_NUM_AT_ONCE):
+            after = _Places(*self._wave(self._ring.places, *after))
+        for name, rows in self._places.states.items():
+            _ = rows.copy_(after.states[name])
+        _ = self._places.hidden.copy_(after.hidden)
+        _ = self._places.cursor.copy_(after.cursor)
 
     def _run_wave(
         self,
         ring: Int[Tensor, "R B L"],
         cursor: Int[Tensor, "1"],
-        end: Int[Tensor, "1"],
         hidden: Float[Tensor, "N B T D"],
         states: StateRows,
-    ) -> None:
-        """Takes the next segment and runs all layers; changes the last four in place."""
+    ) -> tuple[Tensor, Tensor, StateRows]:
+        """Takes the next segment and runs all layers; returns what the next wave needs."""
         ids = ring.index_select(0, cursor % len(ring)).squeeze(0)
         parts = self._parts
         entry = enter(parts.layers, parts.decoder, parts.whole_segment(ids))
         inputs = torch.cat([entry.hidden.unsqueeze(0), hidden[:-1]])
         outputs, after = self._cells.run(0, inputs, states, self._kind)
-        segment = cursor - self._layers
-        is_riding = (segment >= 0) & (segment < end)
-        for name, rows in states.items():
-            mask = is_riding.view(-1, *[1] * (rows.dim() - 1))
-            _ = rows.copy_(torch.where(mask, after[name], rows))
-        _ = hidden.copy_(outputs)
-        _ = cursor.add_(1)
-
-    def _captured(self) -> Callable[[], Any]:
-        """Returns what replays one step as a graph."""
-        return capture(self._step).graph.replay
+        return cursor + 1, outputs, after
 
 
 @final
@@ -159,9 +186,10 @@ class WaveLoops:
 
 
 def _key(parts: SequentialSchedule, like: Int[Tensor, "B L"]) -> tuple[Any, ...]:
-    """What a graph is bound to: a shape, a precision, a mode, and where the weights stand."""
+    """What a loop is bound to: a shape, a precision, modes, and where the weights stand."""
     modules = (*parts.layers, parts.memory)
     places = tuple(weight.data_ptr() for module in modules for weight in module.parameters())
     device = like.device.type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    return tuple(like.shape), precision, parts.memory.training, places
+    is_compiled = parts.compiler is not None
+    return tuple(like.shape), precision, parts.memory.training, is_compiled, places

@@ -1,0 +1,51 @@
+"""Which form of an operation runs: the plain one, or kernels where they fit and save time.
+
+Kernels run on a GPU of compute capability 8.0 or later where Triton is installed and no gradient is
+asked for. They differ from the plain form in rounding only.
+"""
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+
+from armt.ops import fused
+from armt.ops.delta_rule import (
+    Association,
+    Normalization,
+    Tokens,
+    WriteOrder,
+    write_parallel,
+    write_sequential,
+)
+
+_MAX_TOKENS = 64
+"""More tokens of one write than this do not fit into the registers of a GPU."""
+
+
+def write_tokens(
+    stored: Association, tokens: Tokens, by: Normalization, order: WriteOrder
+) -> Association:
+    """Writes tokens in the given order; never in the lower precision of autocast."""
+    with torch.autocast(tokens.keys.device.type, enabled=False):
+        if order == "parallel":
+            return write_parallel(stored, tokens, by)
+        if by.kind == "none" and _has_kernel(stored, tokens):
+            return Association(fused.write(stored.matrix, *tokens), stored.key_sum)
+        return write_sequential(stored, tokens, by)
+
+
+def _has_kernel(stored: Association, tokens: Tokens) -> bool:
+    parts = (stored.matrix, *tokens)
+    return (
+        all(part.is_cuda and part.dtype == torch.float32 for part in parts)
+        and tokens.gates.shape[-1] == 1
+        and tokens.keys.shape[-2] <= _MAX_TOKENS
+        and not torch.is_grad_enabled()
+        and _can_run(stored.matrix.device)
+    )
+
+
+@cache
+def _can_run(device: torch.device) -> bool:
+    return find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (8, 0)
