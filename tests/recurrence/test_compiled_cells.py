@@ -8,7 +8,9 @@ import torch
 
 from armt import ARMTConfig, attach
 from armt.backbones.compiled import Compiler
-from armt.recurrence.choose_schedule import choose_compiler
+from armt.recurrence.choose_schedule import choose_compiler, choose_loop
+from armt.recurrence.segment_loop import SegmentLoop
+from armt.recurrence.wave_loop import WaveLoop
 from compiling import only_trace, use_compiler
 from tiny import SEGMENT_LEN, assert_same_state, backbone, random_ids, recurrent
 
@@ -162,19 +164,20 @@ def test_weights_that_were_trained_are_the_ones_that_run(traced, schedule):
     assert losses[2] < losses[1] < losses[0]
 
 
-def test_reading_in_waves_is_compiled_too(traced):
-    plain, compiled = pair(schedule="waves", num_hidden_layers=3)
+@pytest.mark.parametrize(("schedule", "num_forms"), [("sequential", 2), ("waves", 1)])
+def test_reading_is_compiled_too(traced, schedule, num_forms):
+    plain, compiled = pair(schedule=schedule, num_hidden_layers=3)
     for seed in range(2):
         ids = random_ids(2, 70 * SEGMENT_LEN + seed, seed=seed)
         assert_same_state(compiled.read(ids), plain.read(ids), **CLOSE)
-        assert len(traced) == 1
+        assert len(traced) == num_forms
     for model in (plain, compiled):
         with torch.no_grad():
             for parameter in model.parameters():
                 _ = parameter.mul_(1.1)
     ids = random_ids(2, 5 * SEGMENT_LEN)
     assert_same_state(compiled.read(ids), plain.read(ids), **CLOSE)
-    assert len(traced) == 1
+    assert len(traced) == num_forms
 
 
 def test_generation_goes_on_from_a_state_that_compiled_cells_left(traced):
@@ -251,6 +254,17 @@ def test_a_gpu_compiles_where_it_is_asked_to(on_gpu):
     assert isinstance(compiler, Compiler)
     assert choose_compiler(compiled) is compiler
     assert compiled.schedule().compiler is compiler
+
+
+def test_a_gpu_reads_few_rows_in_waves_and_many_segment_by_segment(on_gpu, monkeypatch):
+    monkeypatch.setattr("armt.recurrence.choose_schedule._WIDE_LEN", 8 * SEGMENT_LEN)
+    plain, compiled = (on_gpu(model) for model in pair(schedule="auto"))
+    with torch.no_grad():
+        assert [choose_loop(plain, num_rows) for num_rows in (1, 8)] == [WaveLoop, WaveLoop]
+        assert [choose_loop(compiled, num_rows) for num_rows in (7, 8)] == [WaveLoop, SegmentLoop]
+        for schedule, loop in (("waves", WaveLoop), ("sequential", SegmentLoop)):
+            compiled.recurrence = replace(compiled.recurrence, schedule=schedule)
+            assert [choose_loop(compiled, num_rows) for num_rows in (1, 8)] == [loop, loop]
 
 
 def test_what_cannot_be_compiled_runs_operation_by_operation(on_gpu):

@@ -71,7 +71,7 @@ def measure_long(bench: Bench, case: Case) -> None:
         params = case.params | {
             "tokens": length,
             "schedule": AUTO,
-            "chosen": auto_choice(model),
+            "chosen": auto_choice(model, case.batch_size, is_compiled=bench.config.is_compiled),
             **bench.settings,
         }
         _ = bench.book.add("read.seconds", seconds, "s", **params)

@@ -12,8 +12,9 @@ from armt.benchmarking.clock import MemoryMeter
 from armt.benchmarking.config import Schedule
 from armt.core.shapes import Int, Tensor
 from armt.core.state import State
-from armt.recurrence.choose_schedule import choose_waves
+from armt.recurrence.choose_schedule import choose_loop
 from armt.recurrence.model import Recurrent
+from armt.recurrence.wave_loop import WaveLoop
 
 Reader = Callable[[Int[Tensor, "B T"]], object]
 """Reads tokens that lie in the host's memory."""
@@ -73,7 +74,7 @@ def measure_read(bench: Bench, case: Case) -> None:
         for name, size in sizes.items()
     }
     found = bench.alternate(works)
-    chosen = auto_choice(model)
+    chosen = auto_choice(model, case.batch_size, is_compiled=is_compiled)
     for name, samples in found.items():
         params = case.params | {"schedule": name, "is_auto": name == chosen}
         num_tokens = sizes[name] * unit
@@ -84,11 +85,11 @@ def measure_read(bench: Bench, case: Case) -> None:
 
 
 @torch.no_grad()
-def auto_choice(model: Recurrent) -> str:
+def auto_choice(model: Recurrent, num_rows: int, *, is_compiled: bool) -> str:
     """Returns the schedule that the library would take for reading."""
     before = model.recurrence
-    set_schedule(model, AUTO, is_compiled=False)
-    chosen = "sequential" if choose_waves(model) is None else "waves"
+    set_schedule(model, AUTO, is_compiled=is_compiled)
+    chosen = "waves" if choose_loop(model, num_rows) is WaveLoop else "sequential"
     model.recurrence = before
     return chosen
 

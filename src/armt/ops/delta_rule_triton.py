@@ -32,7 +32,7 @@ def _solve_kernel(keys, gates, out, num_features: tl.constexpr, NUM_TOKENS: tl.c
         feature = first + tl.arange(0, _FEATURES)
         place = (row * NUM_TOKENS + token[:, None]) * num_features + feature[None, :]
         key = tl.load(keys + place, mask=(feature < num_features)[None, :], other=0.0)
-        overlaps += tl.dot(key, tl.trans(key), input_precision="ieee")
+        overlaps += tl.dot(key, tl.trans(key), None, "tf32x3")
     gate = tl.load(gates + row * NUM_TOKENS + token)
     lower = tl.where(token[:, None] > token[None, :], gate[:, None] * overlaps, 0.0)
     solved = tl.where(token[:, None] == token[None, :], gate[:, None], 0.0)
@@ -54,27 +54,29 @@ def _update_kernel(
     channel = tl.program_id(1) * _CHANNELS + tl.arange(0, _CHANNELS)
     is_channel = (channel < num_channels)[None, :]
     keys += row * NUM_TOKENS * num_features
+    matrix += row * num_features * num_channels
+    out += row * num_features * num_channels
     old = tl.zeros([NUM_TOKENS, _CHANNELS], dtype=tl.float32)
     for first in range(0, num_features, _FEATURES):
         feature = first + tl.arange(0, _FEATURES)
-        place = token[:, None] * num_features + feature[None, :]
-        key = tl.load(keys + place, mask=(feature < num_features)[None, :], other=0.0)
-        place = (row * num_features + feature[:, None]) * num_channels + channel[None, :]
-        is_place = (feature < num_features)[:, None] & is_channel
-        held = tl.load(matrix + place, mask=is_place, other=0.0)
-        old += tl.dot(key, held, input_precision="ieee")
-    place = (row * NUM_TOKENS + token[:, None]) * num_channels + channel[None, :]
-    value = tl.load(values + place, mask=is_channel, other=0.0)
+        is_feature = feature < num_features
+        place = feature[:, None] * num_channels + channel[None, :]
+        held = tl.load(matrix + place, mask=is_feature[:, None] & is_channel, other=0.0)
+        by_key = keys + token[:, None] * num_features + feature[None, :]
+        old += tl.dot(tl.load(by_key, mask=is_feature[None, :], other=0.0), held, None, "ieee")
+    given = (row * NUM_TOKENS + token[:, None]) * num_channels + channel[None, :]
+    value = tl.load(values + given, mask=is_channel, other=0.0)
     share = tl.load(solved + (row * NUM_TOKENS + token[:, None]) * NUM_TOKENS + token[None, :])
-    change = tl.dot(share, value - old, input_precision="ieee")
+    change = tl.dot(share, value - old, None, "ieee")
     for first in range(0, num_features, _FEATURES):
         feature = first + tl.arange(0, _FEATURES)
-        place = token[None, :] * num_features + feature[:, None]
-        key = tl.load(keys + place, mask=(feature < num_features)[:, None], other=0.0)
-        place = (row * num_features + feature[:, None]) * num_channels + channel[None, :]
-        is_place = (feature < num_features)[:, None] & is_channel
+        is_feature = feature < num_features
+        place = feature[:, None] * num_channels + channel[None, :]
+        is_place = is_feature[:, None] & is_channel
         held = tl.load(matrix + place, mask=is_place, other=0.0)
-        tl.store(out + place, held + tl.dot(key, change, input_precision="ieee"), mask=is_place)
+        by_key = keys + token[None, :] * num_features + feature[:, None]
+        key = tl.load(by_key, mask=is_feature[:, None], other=0.0)
+        tl.store(out + place, held + tl.dot(key, change, None, "ieee"), mask=is_place)
 
 
 def launch_write(matrix: Tensor, keys: Tensor, values: Tensor, gates: Tensor) -> Tensor:

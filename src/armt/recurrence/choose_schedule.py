@@ -11,12 +11,18 @@ from armt.backbones.compiled import Compiler
 from armt.backbones.huggingface import TESTED_FAMILIES
 from armt.core.errors import ConfigError
 from armt.core.state import State
+from armt.recurrence.read_loops import LoopMaker
 from armt.recurrence.schedule import WaveSchedule
+from armt.recurrence.segment_loop import SegmentLoop
+from armt.recurrence.wave_loop import WaveLoop
 
 if TYPE_CHECKING:
     from armt.recurrence.model import Recurrent
 
 WaveStarter = Callable[[tuple[State, ...]], WaveSchedule]
+
+_WIDE_LEN = 1 << 13
+"""Tokens of a segment of all rows from which on a layer by itself fills a GPU."""
 
 NOT_IN_WAVES = {"mixtral": "which experts run depends on the data"}
 """Why the layers of a model type cannot run side by side."""
@@ -57,6 +63,23 @@ def choose_waves(model: "Recurrent") -> WaveStarter | None:
         return None
     is_checkpointed = model.training and is_layer_checkpointed(model.anatomy.layers[0])
     return partial(WaveSchedule, model.schedule(), is_checkpointed=is_checkpointed)
+
+
+def choose_loop(model: "Recurrent", num_rows: int) -> LoopMaker | None:
+    """Returns what makes the loop by which a model reads `num_rows` texts side by side.
+
+    None if it reads through its own forward. `auto` takes waves until a layer has enough to do with
+    one segment of every row.
+
+    Raises:
+        ConfigError: waves are asked for and the model cannot run in them.
+    """
+    is_compiled = model.schedule().compiler is not None
+    is_wide = num_rows * model.recurrence.segment_len >= _WIDE_LEN
+    is_left = is_compiled and is_wide and model.recurrence.schedule == "auto"
+    if choose_waves(model) is not None and not is_left:
+        return WaveLoop
+    return SegmentLoop if is_compiled else None
 
 
 def choose_compiler(model: "Recurrent") -> Compiler | None:

@@ -7,17 +7,17 @@ import torch
 
 from armt.core.errors import DataError
 from armt.core.shapes import Int, Tensor
-from armt.recurrence.choose_schedule import choose_waves
+from armt.recurrence.choose_schedule import choose_loop
+from armt.recurrence.read_loops import LoopMaker, ReadLoop, ReadLoops
 from armt.recurrence.segmenter import pack
 from armt.recurrence.state import RecurrentState
 from armt.recurrence.walk import Walk
-from armt.recurrence.wave_loop import WaveLoop, WaveLoops
 
 if TYPE_CHECKING:
     from armt.recurrence.model import Recurrent
 
 _NUM_AT_ONCE = 64
-"""Segments handed to the waves at once."""
+"""Segments handed to a loop at once."""
 
 
 class ReadingProgress(NamedTuple):
@@ -55,8 +55,8 @@ def read_pieces(
 ) -> RecurrentState | None:
     """Reads batches of token ids one after the other; see `Recurrent.read`.
 
-    Rows that stand at the same place of their segments ride in waves, if the model can; the waves
-    go on from piece to piece and end with the text.
+    Rows that stand at the same place of their segments go through a loop over fixed places, if the
+    model can: in waves, or segment by segment. It goes on from piece to piece.
     """
     reading: _Reading | None = None
     num_tokens, nbytes = 0, 0
@@ -74,14 +74,13 @@ def read_pieces(
 
 def _start(model: "Recurrent", state: RecurrentState) -> _Reading:
     is_even = bool((state.num_pending == state.num_pending[0]).all())
-    if is_even and choose_waves(model) is not None:
-        return _WaveReading(model, state)
-    return _LoopReading(model, state)
+    make = choose_loop(model, state.batch_size) if is_even else None
+    return _PlainReading(model, state) if make is None else _LoopReading(model, state, make)
 
 
 @final
-class _LoopReading:
-    """A text that is read segment by segment."""
+class _PlainReading:
+    """A text whose segments go through the model's own forward."""
 
     def __init__(self, model: "Recurrent", state: RecurrentState) -> None:
         self._model, self._state = model, state
@@ -97,13 +96,13 @@ class _LoopReading:
 
 
 @final
-class _WaveReading:
-    """A text on its way through the layers, and the tokens that do not fill a segment yet."""
+class _LoopReading:
+    """A text on its way through a loop, and the tokens that do not fill a segment yet."""
 
-    def __init__(self, model: "Recurrent", state: RecurrentState) -> None:
-        self._model, self._start = model, state
+    def __init__(self, model: "Recurrent", state: RecurrentState, make: LoopMaker) -> None:
+        self._model, self._start, self._make = model, state, make
         self._held = state.pending[:, : int(state.num_pending[0])]
-        self._loop: WaveLoop | None = None
+        self._loop: ReadLoop | None = None
         self._num_tokens = 0
         self.stretch_len = _NUM_AT_ONCE * model.recurrence.segment_len
 
@@ -131,8 +130,8 @@ class _WaveReading:
             num_tokens=start.num_tokens + self._num_tokens,
         )
 
-    def _open(self, segment: Int[Tensor, "B L"]) -> WaveLoop:
+    def _open(self, segment: Int[Tensor, "B L"]) -> ReadLoop:
         model = self._model
-        loops: WaveLoops = model.__dict__.setdefault("_wave_loops", WaveLoops())
+        loops: ReadLoops = model.__dict__.setdefault("_read_loops", ReadLoops())
         like = segment.to(model.device).contiguous()
-        return loops.get(model.schedule(), self._start.layers, like)
+        return loops.get(self._make, model.schedule(), self._start.layers, like)

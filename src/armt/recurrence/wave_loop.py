@@ -22,7 +22,6 @@ from armt.recurrence.schedule import SequentialSchedule
 from armt.recurrence.segment_ring import SegmentRing
 
 _ENDLESS = 1 << 62
-_NUM_KEPT = 4
 _NUM_AT_ONCE = 8
 """Waves in one graph where every layer has a segment."""
 
@@ -157,39 +156,3 @@ class WaveLoop:
         inputs = torch.cat([entry.hidden.unsqueeze(0), hidden[:-1]])
         outputs, after = self._cells.run(0, inputs, states, self._kind)
         return cursor + 1, outputs, after
-
-
-@final
-class WaveLoops:
-    """The loops of one model, kept for the next text of the same shape; not copied with it."""
-
-    def __init__(self) -> None:
-        """Keeps none yet."""
-        self._kept: dict[tuple[Any, ...], WaveLoop] = {}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "WaveLoops":
-        """A copied model has loops of its own."""
-        del memo
-        return WaveLoops()
-
-    def get(
-        self, parts: SequentialSchedule, states: tuple[State, ...], like: Int[Tensor, "B L"]
-    ) -> WaveLoop:
-        """Returns the loop for texts like this one, started from their states."""
-        loop = self._kept.pop(_key(parts, like), None) or WaveLoop(parts, states, like)
-        # the key is taken anew: laying the weights side by side may have moved them
-        self._kept[_key(parts, like)] = loop
-        while len(self._kept) > _NUM_KEPT:
-            _ = self._kept.pop(next(iter(self._kept)))
-        loop.begin(states)
-        return loop
-
-
-def _key(parts: SequentialSchedule, like: Int[Tensor, "B L"]) -> tuple[Any, ...]:
-    """What a loop is bound to: a shape, a precision, modes, and where the weights stand."""
-    modules = (*parts.layers, parts.memory)
-    places = tuple(weight.data_ptr() for module in modules for weight in module.parameters())
-    device = like.device.type
-    precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    is_compiled = parts.compiler is not None
-    return tuple(like.shape), precision, parts.memory.training, is_compiled, places
