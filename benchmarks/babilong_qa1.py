@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from records import add_run_options, open_book
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from armt.benchmarking.records import RecordBook
 from armt.evaluation.answers import answer_samples
 from armt.recipes.registry import RECIPES
 from armt.recurrence.model import Recurrent
@@ -25,7 +26,7 @@ from armt.tasks.encoder import TokenizerEncoder
 from armt.training.callbacks.log import TrainingLog
 from armt.training.run import prepare
 from armt.training.text import load_store
-from armt.training.trainer import StepReport
+from armt.training.trainer import StepReport, Trainer
 
 TASK_SEED = 12345
 """Stories of the evaluation; training draws from other seeds and other books."""
@@ -51,24 +52,25 @@ class _Lines:
 
 
 def main() -> None:
-    """Trains and evaluates."""
+    """Trains, unless weights are given, and evaluates."""
     options = _options()
     config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
     book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder, [_Lines(), TrainingLog(options.log)])
-    model = prepared.trainer.train()
-    progress, encoder = prepared.trainer.progress, prepared.encoder
-    book.add("train.seconds", progress.seconds, "s", recipe=config.name, changes=options.set)
-    book.add("train.tokens", progress.num_tokens, "tokens", recipe=config.name)
+    encoder = prepared.encoder
     assert encoder is not None, "the recipe has text"
     assert config.text is not None, "the recipe has text"
-    _save_weights(model, options.weights)
     store = load_store(options.folder, config.text, encoder, "test")
-    share, num_segments = written_share(model, store)
-    book.add(
-        "memory.written_share", share, "share", kind="held-out books", num_samples=num_segments,
-        model=config.name,
-    )  # fmt: skip
+    if options.trained is None:
+        model = _trained(prepared.trainer, book, options)
+        share, num_segments = written_share(model, store)
+        book.add(
+            "memory.written_share", share, "share", kind="held-out books",
+            num_samples=num_segments, model=config.name,
+        )  # fmt: skip
+    else:
+        model = prepared.trainer.recurrent.eval()
+        _load_weights(model, options.trained)
     # nothing is reserved for a prompt: 64k are 64,000 tokens of context
     task = BabilongTaskConfig(seed=TASK_SEED, reserve_len=0).build(store, encoder)
     for cell in options.cells:
@@ -81,6 +83,23 @@ def main() -> None:
             )  # fmt: skip
         seconds = time.monotonic() - started
         book.add("read.seconds", seconds, "s", tokens=length, batch=int(count), model=config.name)
+
+
+def _trained(trainer: Trainer, book: RecordBook, options: argparse.Namespace) -> Recurrent:
+    """Returns the trained model; records what the training took, and keeps its weights."""
+    model = trainer.train()
+    progress, recipe = trainer.progress, trainer.config.name
+    book.add("train.seconds", progress.seconds, "s", recipe=recipe, changes=options.set)
+    book.add("train.tokens", progress.num_tokens, "tokens", recipe=recipe)
+    _save_weights(model, options.weights)
+    return model
+
+
+def _load_weights(model: Recurrent, path: Path) -> None:
+    """Gives the model weights that `_save_weights` wrote."""
+    missing, unexpected = model.load_state_dict(load_file(path), strict=False)
+    assert missing == ["lm_head.weight"], f"weights are missing: {missing}"
+    assert not unexpected, f"weights of another model: {unexpected}"
 
 
 def _save_weights(model: Recurrent, path: Path) -> None:
@@ -137,10 +156,14 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_run_options(parser)
     _ = parser.add_argument("--recipe", default="armt_babilong_qa1")
-    _ = parser.add_argument("--weights", type=Path, required=True)
+    _ = parser.add_argument("--weights", type=Path, help="where trained weights go")
+    _ = parser.add_argument("--trained", type=Path, help="weights to measure instead of training")
     _ = parser.add_argument("--log", type=Path, required=True)
     _ = parser.add_argument("--cells", nargs="*", default=["64k:256", "1M:64", "4M:64"])
-    return parser.parse_args()
+    options = parser.parse_args()
+    if (options.weights is None) == (options.trained is None):
+        parser.error("Give either --weights, to train, or --trained, to measure what was trained.")
+    return options
 
 
 if __name__ == "__main__":

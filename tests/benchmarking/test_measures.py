@@ -145,7 +145,7 @@ def test_the_choice_of_auto_leaves_the_model_as_it_was(tmp_path):
     set_schedule(model, "waves", is_compiled=True)
     before = model.recurrence
     assert (before.schedule, before.is_compiled) == ("waves", True)
-    assert auto_choice(model) == "sequential"
+    assert auto_choice(model, 1, is_compiled=True) == "sequential"
     assert model.recurrence == before
     set_schedule(model, EAGER, is_compiled=True)
     assert (model.recurrence.schedule, model.recurrence.is_compiled) == ("sequential", False)

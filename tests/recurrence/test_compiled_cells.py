@@ -257,7 +257,7 @@ def test_a_gpu_compiles_where_it_is_asked_to(on_gpu):
 
 
 def test_a_gpu_reads_few_rows_in_waves_and_many_segment_by_segment(on_gpu, monkeypatch):
-    monkeypatch.setattr("armt.recurrence.choose_schedule._WIDE_LEN", 8 * SEGMENT_LEN)
+    monkeypatch.setattr("armt.recurrence.choose_schedule._WIDE_SIZE", 8 * SEGMENT_LEN * 16**2)
     plain, compiled = (on_gpu(model) for model in pair(schedule="auto"))
     with torch.no_grad():
         assert [choose_loop(plain, num_rows) for num_rows in (1, 8)] == [WaveLoop, WaveLoop]

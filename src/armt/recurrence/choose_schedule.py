@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 WaveStarter = Callable[[tuple[State, ...]], WaveSchedule]
 
-_WIDE_LEN = 1 << 13
-"""Tokens of a segment of all rows from which on a layer by itself fills a GPU."""
+_WIDE_SIZE = 10**10
+"""Positions of a segment of all rows times the width squared, from which on a layer by itself fills
+a GPU. Waves were faster up to 5e9 and slower from 1.7e10 on (docs/design/speed.md)."""
 
 NOT_IN_WAVES = {"mixtral": "which experts run depends on the data"}
 """Why the layers of a model type cannot run side by side."""
@@ -75,7 +76,8 @@ def choose_loop(model: "Recurrent", num_rows: int) -> LoopMaker | None:
         ConfigError: waves are asked for and the model cannot run in them.
     """
     is_compiled = model.schedule().compiler is not None
-    is_wide = num_rows * model.recurrence.segment_len >= _WIDE_LEN
+    size = num_rows * model.recurrence.segment_len * model.anatomy.d_model**2
+    is_wide = size >= _WIDE_SIZE
     is_left = is_compiled and is_wide and model.recurrence.schedule == "auto"
     if choose_waves(model) is not None and not is_left:
         return WaveLoop
