@@ -224,7 +224,7 @@ def _logits_in_pieces(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor
             given: dict[str, Any] = {name: cache, "use_cache": True}
             output = cast("Any", model)(input_ids=piece, **given)
             cache = getattr(output, name)
-        except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
             raise BackboneError(
                 f"{type(model).__name__} cannot go on from its own cache ({error}), so that it "
                 "could not generate. Choose another family, or try another transformers version."
