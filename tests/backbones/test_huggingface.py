@@ -1,5 +1,7 @@
 """What a backbone must be, and how a model that is not is refused."""
 
+import inspect
+
 import pytest
 import torch
 from transformers import (
@@ -7,12 +9,18 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    DynamicCache,
     MambaConfig,
 )
 
 from armt import ARMTConfig, NoMemoryConfig, attach
 from armt.backbones import huggingface
-from armt.backbones.huggingface import CACHE_NAME, TESTED_FAMILIES, embedding_std, examine
+from armt.backbones.huggingface import (
+    TESTED_FAMILIES,
+    cache_name,
+    embedding_std,
+    examine,
+)
 from armt.core.errors import ArmtError, BackboneError, ConfigError
 from tiny import ROPE, VOCAB, backbone, random_ids, recurrent, roughen
 
@@ -76,7 +84,7 @@ def test_a_model_that_forgets_its_cache_is_refused(monkeypatch):
     forward = model.forward
 
     def forgetful(input_ids, **options):
-        return forward(input_ids=input_ids, **(options | {CACHE_NAME: None}))
+        return forward(input_ids=input_ids, **(options | {cache_name(model): None}))
 
     monkeypatch.setattr(model, "forward", forgetful)
     with pytest.raises(BackboneError, match="in pieces"):
@@ -93,6 +101,50 @@ def test_a_model_that_takes_no_cache_is_refused(monkeypatch):
     monkeypatch.setattr(model, "forward", cacheless)
     with pytest.raises(BackboneError, match="cannot go on from its own cache"):
         _ = attach(model, MEMORY, 4)
+
+
+def naming_its_cache_as_mamba_did(forward, known):
+    """Returns a forward that calls its cache `cache_params`, as Mamba did before 5.24."""
+
+    def call(self, *args, cache_params=None, **options):
+        given = {} if cache_params is None else {known: cache_params}
+        output = forward(self, *args, **options, **given)
+        output.cache_params = output.get(known)
+        return output
+
+    signature = inspect.signature(forward)
+    parameters = [
+        parameter.replace(name="cache_params") if name == known else parameter
+        for name, parameter in signature.parameters.items()
+    ]
+    call.__signature__ = signature.replace(parameters=parameters)
+    return call
+
+
+def test_a_cache_is_given_under_the_name_that_the_forward_has(monkeypatch):
+    model = backbone("starcoder2")
+    known = cache_name(model)
+    for part in (model, model.model):
+        forward = naming_its_cache_as_mamba_did(type(part).forward, known)
+        monkeypatch.setattr(type(part), "forward", forward)
+    model = attach(model, MEMORY, 4)
+    assert model.anatomy.cache_name == "cache_params"
+    ids, states = random_ids(1, 4), model.memory.init_states(1)
+    schedule, cache = model.schedule(), DynamicCache(config=model.config)
+    at = torch.tensor([1])
+    whole = schedule.run(ids, states, is_whole=True, logits_at=at + 2)
+    _ = schedule.run(ids[:, :2], states, is_whole=False, logits_at=at, cache=cache)
+    parts = {"is_whole": False, "logits_at": at, "cache": cache, "num_before": 2}
+    found = schedule.run(ids[:, 2:], states, **parts)
+    torch.testing.assert_close(found.logits, whole.logits, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("family", ["openai-gpt", "rwkv"])
+def test_a_forward_without_a_cache_of_a_known_name_is_refused(family):
+    config = AutoConfig.for_model(family, vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2)
+    config.n_head = 2
+    with pytest.raises(BackboneError, match="none of cache, past_key_values, cache_params"):
+        _ = attach(AutoModelForCausalLM.from_config(config), MEMORY, 4)
 
 
 def test_a_forward_that_gives_all_logits_is_refused(monkeypatch):

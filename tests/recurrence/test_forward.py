@@ -7,7 +7,7 @@ from torch.nn import functional
 from transformers import DynamicCache
 
 from armt import ARMTConfig
-from armt.backbones.huggingface import CACHE_NAME
+from armt.backbones.huggingface import CACHE_NAMES
 from armt.core.errors import ConfigError, DataError, StateError
 from tiny import SEGMENT_LEN, VOCAB, assert_same_state, random_ids, recurrent
 
@@ -204,8 +204,7 @@ EMBEDDINGS = torch.zeros(2, 4, 16, dtype=torch.float64)
         ({"inputs_embeds": EMBEDDINGS}, "not embeddings"),
         ({"output_hidden_states": True}, "output_hidden_states"),
         ({"label_weight": 1.0, "cu_seq_lens_q": [0]}, "cu_seq_lens_q, label_weight"),
-        ({"past_key_values": DynamicCache()}, "go on from a DynamicCache. Give `state=`"),
-        ({CACHE_NAME: DynamicCache()}, "go on from a DynamicCache. Give `state=`"),
+        *(({name: DynamicCache()}, "from a DynamicCache. Give `state=`") for name in CACHE_NAMES),
     ],
 )
 def test_nothing_that_is_asked_for_is_left_out_silently(model, options, said):

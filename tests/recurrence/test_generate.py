@@ -8,7 +8,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from armt import ARMTConfig, NoMemoryConfig, attach
-from armt.backbones.huggingface import CACHE_NAME
+from armt.backbones.huggingface import CACHE_NAMES
 from armt.core.errors import ArmtError, DataError
 from armt.memories.lm2 import LM2Config
 from armt.memories.rmt import RMTConfig
@@ -243,9 +243,7 @@ def test_logits_processors_hold(model):
     assert forced[0, 3:].tolist() == [0] * 9
 
 
-@pytest.mark.parametrize(
-    "name", [CACHE_NAME, "past_key_values", "assistant_model", "prompt_lookup_num_tokens"]
-)
+@pytest.mark.parametrize("name", [*CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"])
 def test_what_no_memory_can_do_is_refused(armt, name):
     with pytest.raises(ArmtError, match=name):
         _ = armt.generate(random_ids(1, 3), **{name: 2})

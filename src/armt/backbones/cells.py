@@ -257,9 +257,9 @@ def find_difference(layers: Sequence[nn.Module], attention: str) -> str | None:
             return f"its layers differ in shape, dtype, device or training of '{name}'"
     harmless = _HARMLESS if plain_kind(attention) in PLAIN_KINDS else frozenset({"layer_idx"})
     for modules in zip(*(cell.modules() for cell in cells), strict=True):
-        for name, value in _settings(modules[0]).items():
-            others = [_settings(module).get(name) for module in modules]
-            if name not in harmless and any(other != value for other in others):
+        settings = [_settings(module) for module in modules]
+        for name, value in settings[0].items():
+            if name not in harmless and any(other.get(name) != value for other in settings):
                 return f"its layers differ in `{type(modules[0]).__name__}.{name}`"
     return None
 

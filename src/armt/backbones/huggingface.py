@@ -1,14 +1,12 @@
 """What the library needs to know of a Hugging Face decoder, and how it finds out."""
 
-import dataclasses
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from armt.backbones.modes import evaluation_mode
 from armt.core.errors import BackboneError
@@ -37,12 +35,9 @@ TESTED_FAMILIES = frozenset(
 )
 """Model types that the test suite attaches to; any other is checked when it is attached to."""
 
-CACHE_NAME = next(
-    field.name
-    for field in dataclasses.fields(CausalLMOutputWithPast)
-    if field.name in ("cache", "past_key_values")
-)
-"""What this version of transformers calls the key-value cache; from 5.24 on it is `cache`."""
+CACHE_NAMES = ("cache", "past_key_values", "cache_params")
+"""What models call their cache: `cache` from transformers 5.24 on; before, `cache_params` those of
+the Mamba family, whose layers keep states of their own, and `past_key_values` the others."""
 
 LAYER_PATHS: dict[str, str] = {}
 """Where the layers are, from the decoder, for model types where the search by structure fails."""
@@ -70,12 +65,15 @@ class Anatomy:
     max_positions: int | None
     """Positions that the model was built for, if it says so."""
 
+    cache_name: str | None = None
+    """Under which name the decoder takes and returns its cache; none for an encoder."""
+
 
 def examine(model: PreTrainedModel) -> Anatomy:
     """Returns the parts of `model`.
 
     Raises:
-        BackboneError: it is no causal decoder, or its layers cannot be told.
+        BackboneError: it is no causal decoder, takes no cache, or its layers cannot be told.
     """
     config = model.config.get_text_config()
     if getattr(config, "is_encoder_decoder", False) or model.get_output_embeddings() is None:
@@ -83,7 +81,8 @@ def examine(model: PreTrainedModel) -> Anatomy:
             f"{type(model).__name__} is no causal language model (decoder with a head). Load one "
             "with AutoModelForCausalLM."
         )
-    return anatomy_of(model, model.get_decoder())
+    anatomy = anatomy_of(model, model.get_decoder())
+    return replace(anatomy, cache_name=cache_name(model))
 
 
 def anatomy_of(model: PreTrainedModel, body: nn.Module) -> Anatomy:
@@ -149,6 +148,23 @@ def _find_layers(decoder: nn.Module, model_type: str, num_layers: int) -> tuple[
     return tuple(outermost[0][1])
 
 
+def cache_name(model: PreTrainedModel) -> str:
+    """Returns the name under which a decoder takes its cache; its output has the same one.
+
+    Raises:
+        BackboneError: its forward has none of the known names.
+    """
+    taken = inspect.signature(type(model).forward).parameters
+    found = next((name for name in CACHE_NAMES if name in taken), None)
+    if found is None:
+        raise BackboneError(
+            f"The forward of {type(model).__name__} takes no cache: it has none of "
+            f"{', '.join(CACHE_NAMES)}. Generation goes on from one. Choose another family, or a "
+            "newer transformers."
+        )
+    return found
+
+
 def accepts_logits_to_keep(model: PreTrainedModel) -> bool:
     """Whether the model's forward can leave out logits that nobody needs."""
     return "logits_to_keep" in inspect.signature(type(model).forward).parameters
@@ -196,22 +212,22 @@ def check_causal_and_cached(model: PreTrainedModel, *, tolerance: float = 1e-3) 
         )
 
 
-def _logits(model: PreTrainedModel, ids: torch.Tensor, **options: Any) -> torch.Tensor:
-    return cast("Any", model)(input_ids=ids, **options).logits.float()
+def _logits(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+    return cast("Any", model)(input_ids=ids, use_cache=False).logits.float()
 
 
 def _logits_in_pieces(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
-    cache: Any = None
+    name, cache = cache_name(model), None
     logits: list[torch.Tensor] = []
     for piece in ids.split(5, dim=1):
         try:
-            given: dict[str, Any] = {CACHE_NAME: cache, "use_cache": True}
+            given: dict[str, Any] = {name: cache, "use_cache": True}
             output = cast("Any", model)(input_ids=piece, **given)
-            cache = getattr(output, CACHE_NAME)
-        except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+            cache = getattr(output, name)
+        except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
             raise BackboneError(
-                f"{type(model).__name__} cannot go on from its own cache: {error}. A recurrence "
-                "needs a decoder with a key-value cache."
+                f"{type(model).__name__} cannot go on from its own cache ({error}), so that it "
+                "could not generate. Choose another family, or try another transformers version."
             ) from error
         logits.append(output.logits.float())
     return torch.cat(logits, dim=1)

@@ -79,8 +79,8 @@ def facts_sliding() -> RunConfig:
 def facts_mamba2() -> RunConfig:
     """The same with a linear recurrence in the place of attention.
 
-    `attach` takes Mamba-2 as transformers 5.24 has it, and refuses that of 5.17, which names its
-    cache otherwise.
+    `attach` takes Mamba-2 as transformers 5.13 and later have it, and refuses that of 5.12 and
+    earlier, which forgets its state where a text goes on from a cache by more than one token.
     """
     return _whole("facts_mamba2", replace(_BACKBONE, family="mamba2"))
 

@@ -1,7 +1,7 @@
 """Token-by-token continuation for transformers' `generate`.
 
 Rows whose segments are filled alike are decoded together; each such group has the ordinary
-key-value cache of its unfinished segment, which is dropped when the segment is written.
+cache of its unfinished segment, which is dropped when the segment is written.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Group:
     """Their states; the tokens of the unfinished segment are pending."""
 
     cache: Any
-    """Keys and values of the pending tokens."""
+    """What the backbone keeps of the pending tokens: keys and values, or states of its own."""
 
     def reorder(self, sources: dict[int, int]) -> None:
         """Makes each row a copy of the row that `sources` names for it.
@@ -173,7 +173,12 @@ def _feed(model: "Recurrent", group: Group, ids: Int[Tensor, "N T"]) -> Float[Te
         packed = pack(group.state, part)
         last = torch.tensor([n - 1], device=part.device)
         result = schedule.run(
-            part, group.state.layers, is_whole=False, logits_at=last, cache=group.cache
+            part,
+            group.state.layers,
+            is_whole=False,
+            logits_at=last,
+            cache=group.cache,
+            num_before=num_old,
         )
         logits = result.logits
         layers = group.state.layers

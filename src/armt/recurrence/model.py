@@ -1,5 +1,6 @@
 """The assembled model: a Hugging Face decoder that reads texts of any length through a memory."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from armt.backbones.huggingface import CACHE_NAME, Anatomy
+from armt.backbones.huggingface import CACHE_NAMES, Anatomy
 from armt.core.errors import ArmtError, ConfigError, DataError
 from armt.core.shapes import Float, Int, Tensor
 from armt.recurrence.choose_schedule import choose_compiler, choose_waves
@@ -25,7 +26,9 @@ from armt.recurrence.state import RecurrentState
 from armt.recurrence.walk import Walk, kept_columns, num_to_keep
 
 _OWN_OPTIONS = frozenset({"carry_len", "label_start", "num_items_in_batch"})
-_CACHE_NAMES = tuple(dict.fromkeys((CACHE_NAME, "past_key_values")))
+_CACHE_FIELD = next(
+    field.name for field in dataclasses.fields(CausalLMOutputWithPast) if field.name in CACHE_NAMES
+)
 _SET_BY_THE_RECURRENCE = frozenset(
     {"cache_position", "position_ids", "return_dict", "token_type_ids", "use_cache"}
 )
@@ -95,11 +98,11 @@ class Recurrent(PreTrainedModel):
         Raises:
             DataError: rows or shapes do not fit each other, or an option cannot be had.
         """
-        given = [options.pop(name, None) for name in _CACHE_NAMES]
+        given = [options.pop(name, None) for name in CACHE_NAMES]
         cache = next((each for each in given if each is not None), None)
         ids = _checked_ids(input_ids, cache, options)
         if isinstance(cache, RecurrentCache):
-            found: dict[str, Any] = {CACHE_NAME: cache}
+            found: dict[str, Any] = {_CACHE_FIELD: cache}
             return RecurrentOutput(logits=decode(self, ids, attention_mask, cache), **found)
         state = state or self.init_state(len(ids))
         wanted = None if labels is None else _labels(labels, label_weights, options)
@@ -187,7 +190,7 @@ class Recurrent(PreTrainedModel):
         prompt = inputs if inputs is not None else options.get("input_ids")
         if prompt is None or prompt.shape[1] == 0:
             raise DataError("Generation needs a prompt of at least one token. Got none.")
-        for name in (*_CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
+        for name in (*CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
             if options.get(name) is not None:
                 raise ArmtError(f"A recurrent memory generates without `{name}`. Leave it out.")
         if not self.memory.is_causal:
@@ -195,7 +198,7 @@ class Recurrent(PreTrainedModel):
                 "This form of the memory looks at a segment before it is read, so that no text can "
                 "be generated through it. Take the causal form."
             )
-        options[CACHE_NAME] = RecurrentCache(state or self.init_state(len(prompt)))
+        options[self._cache_name] = RecurrentCache(state or self.init_state(len(prompt)))
         options["use_cache"] = True
         return cast("Any", super()).generate(inputs, *args, **options)
 
@@ -253,6 +256,11 @@ class Recurrent(PreTrainedModel):
 
         return load_recurrent(folder, *args, **options)
 
+    @property
+    def _cache_name(self) -> str:
+        assert self.anatomy.cache_name is not None, "a decoder that was examined has a cache"
+        return self.anatomy.cache_name
+
     def schedule(self) -> SequentialSchedule:
         """Returns what runs one segment of this model."""
         return SequentialSchedule(
@@ -262,6 +270,7 @@ class Recurrent(PreTrainedModel):
             decoder=cast("Any", self.anatomy.decoder),
             forward=cast("Any", super()).forward,
             segment_len=self.recurrence.segment_len,
+            cache_name=self._cache_name,
             compiler=choose_compiler(self),
         )
 

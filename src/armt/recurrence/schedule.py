@@ -14,7 +14,6 @@ from torch.nn import functional
 from armt.backbones.attach import Port, Visit, bound
 from armt.backbones.cells import Cells
 from armt.backbones.compiled import Compiler
-from armt.backbones.huggingface import CACHE_NAME
 from armt.backbones.last_hidden import last_hidden
 from armt.backbones.layer_calls import Entry, enter, leave, merge_calls
 from armt.core.shapes import Float, Int, Tensor
@@ -63,6 +62,9 @@ class SequentialSchedule:
     segment_len: int
     """Text tokens of a whole segment."""
 
+    cache_name: str
+    """Under which name the backbone takes a cache."""
+
     compiler: Compiler | None = None
     """Compiles the cells; none to run the layers operation by operation."""
 
@@ -74,35 +76,43 @@ class SequentialSchedule:
         is_whole: bool,
         logits_at: Int[Tensor, " N"] | None = None,
         cache: Any = None,
+        num_before: int = 0,
     ) -> SegmentResult:
-        """Runs one segment, or the next part of it if `cache` holds keys and values of the first.
+        """Runs one segment, or the next part of it if `cache` holds what the first parts left.
+
+        `num_before` is how many text tokens of the segment those were. The cache is not asked: that
+        of a recurrent backbone does not know.
 
         Memory tokens stand before the first part. Those after the text are added and the memory is
         written only if `is_whole`: this is where the segment ends. Text cannot see the memory
         tokens behind it, so a part that is not written needs none.
         """
         text = self.embed(ids)
-        is_start = cache is None or cache.get_seq_length() == 0
+        assert cache is not None or not num_before, "earlier parts are in no cache"
+        is_start = not num_before
         if is_start and not (self.memory.is_causal or self.memory.is_layer_local):
             states = self.memory.query(text, states, self._encode)
         visit = self.memory.visit(is_start=is_start, is_end=is_whole)
-        start = 0 if cache is None else cache.get_seq_length()
-        part = _Part(text, states, visit._replace(start=start, ids=ids))
+        part = _Part(text, states, visit._replace(start=self._start(num_before), ids=ids))
         return self._pass(part, text, logits_at, cache)
 
     def end_segment(
         self, ids: Int[Tensor, "B L"], states: tuple[State, ...], cache: Any
     ) -> tuple[State, ...]:
-        """Writes a segment whose text was run part by part; its keys and values are in `cache`."""
+        """Writes a segment whose text was run part by part; what that left is in `cache`."""
         text = self.embed(ids)
         visit = self.memory.visit(is_start=False)
         assert visit.suffix_len, "only tokens after the text can end it when it was run"
-        visit = visit._replace(start=cache.get_seq_length())
+        visit = visit._replace(start=self._start(ids.shape[1]))
         return self._pass(_Part(text, states, visit), text[:, :0], None, cache).states
 
     def whole_segment(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B U D"]:
         """Returns the embeddings of a segment with the tokens of layer-local memories around it."""
         return self.memory.surround(self.embed(ids), self.memory.visit())
+
+    def _start(self, num_before: int) -> int:
+        """Returns where a part begins that follows so many text tokens, memory tokens counted."""
+        return num_before + self.memory.visit().prefix_len if num_before else 0
 
     def _pass(
         self,
@@ -167,7 +177,7 @@ class SequentialSchedule:
     def _call(
         self, hidden: Float[Tensor, "B T D"], logits_at: Int[Tensor, " N"] | None, cache: Any
     ) -> Float[Tensor, "B N V"] | None:
-        options: dict[str, Any] = {"use_cache": cache is not None, CACHE_NAME: cache}
+        options: dict[str, Any] = {"use_cache": cache is not None, self.cache_name: cache}
         if logits_at is None:
             _ = self.decoder(inputs_embeds=hidden, **options)
             return None
