@@ -261,6 +261,12 @@ def test_a_folder_of_another_run_is_refused(path, value, tmp_path):
     _ = retrieval_trainer(run, tmp_path)
 
 
+def test_a_loss_that_the_memory_has_not_got_is_told_before_a_step(tmp_path):
+    config = retrieval_run().replaced("stages.1.memory_loss", 0.1)
+    with pytest.raises(ConfigError, match="ARMT has no loss of its own"):
+        _ = retrieval_trainer(config, tmp_path)
+
+
 def test_a_stage_of_facts_needs_texts(tmp_path):
     with pytest.raises(ConfigError, match="needs `text`"):
         _ = retrieval_trainer(carried_run(text=None), tmp_path)

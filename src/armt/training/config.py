@@ -54,6 +54,10 @@ class StageConfig(Config):
     them is ever asked for) only these count, so that it never stands against what must be written.
     """
 
+    memory_loss: float = 0.0
+    """Weight in the loss of what the memory has as a loss of its own, averaged over layers: M+
+    teaches its retriever so."""
+
     def __post_init__(self) -> None:
         """Checks the options."""
         if self.num_steps < 0 or self.warmup_steps < 0:

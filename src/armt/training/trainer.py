@@ -164,7 +164,8 @@ class Trainer:
 
         A graph has fixed shapes, which a state that grows has not.
         """
-        eager = EagerStepper(self.model, self.recurrent, stage.write_penalty)
+        weights = stage.write_penalty, stage.memory_loss
+        eager = EagerStepper(self.model, self.recurrent, *weights)
         is_on_gpu = self.accelerator.device.type == "cuda"
         is_alone = not self.accelerator.use_distributed
         has_fixed_shapes = self.recurrent.memory.is_bounded
