@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from armt.backbones.adapters import AdapterPair, AdapterSwitch
 from armt.backbones.huggingface import CACHE_NAME, Anatomy
 from armt.core.errors import ArmtError, ConfigError, DataError
 from armt.core.shapes import Float, Int, Tensor
@@ -28,6 +29,11 @@ _OWN_OPTIONS = frozenset({"carry_len", "label_start", "num_items_in_batch"})
 _CACHE_NAMES = tuple(dict.fromkeys((CACHE_NAME, "past_key_values")))
 _SET_BY_THE_RECURRENCE = frozenset(
     {"cache_position", "position_ids", "return_dict", "token_type_ids", "use_cache"}
+)
+
+NOT_CHECKPOINTED = (
+    "Checkpointing would run a layer again under another adapter than before. Read and write with "
+    "one adapter, or train without checkpointing."
 )
 
 
@@ -55,6 +61,9 @@ class Recurrent(PreTrainedModel):
     memory: MemoryStack
     recurrence: RecurrenceConfig
     anatomy: Anatomy
+    adapters: AdapterPair | None = None
+    """Adapters for reading and for writing, if they differ (`armt.use_adapters`)."""
+
     _is_stateful = True  # transformers then refuses to take back tokens, which no memory can
 
     def init_state(self, batch_size: int = 1) -> RecurrentState:
@@ -205,8 +214,11 @@ class Recurrent(PreTrainedModel):
         """Recomputes each layer's activations in the backward pass.
 
         Raises:
-            ConfigError: the re-entrant form is asked for; it would lose the memory's gradient.
+            ConfigError: the re-entrant form is asked for, which would lose the memory's gradient,
+                or the model reads and writes with different adapters.
         """
+        if self.adapters is not None:
+            raise ConfigError(NOT_CHECKPOINTED)
         chosen = {"use_reentrant": False} | (gradient_checkpointing_kwargs or {})
         if chosen["use_reentrant"]:
             raise ConfigError(
@@ -263,6 +275,7 @@ class Recurrent(PreTrainedModel):
             forward=cast("Any", super()).forward,
             segment_len=self.recurrence.segment_len,
             compiler=choose_compiler(self),
+            adapters=None if self.adapters is None else AdapterSwitch(self, self.adapters),
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, final
 from torch import nn
 from torch.nn import functional
 
+from armt.backbones.adapters import AdapterSwitch
 from armt.backbones.attach import Port, Visit, bound
 from armt.backbones.cells import Cells
 from armt.backbones.compiled import Compiler
@@ -66,6 +67,9 @@ class SequentialSchedule:
     compiler: Compiler | None = None
     """Compiles the cells; none to run the layers operation by operation."""
 
+    adapters: AdapterSwitch | None = None
+    """Adapters of their own for reading and writing, in two passes; none for one pass."""
+
     def run(
         self,
         ids: Int[Tensor, "B T"],
@@ -81,6 +85,29 @@ class SequentialSchedule:
         written only if `is_whole`: this is where the segment ends. Text cannot see the memory
         tokens behind it, so a part that is not written needs none.
         """
+        if self.adapters is None:
+            return self._run(ids, states, is_whole=is_whole, logits_at=logits_at, cache=cache)
+        logits = None
+        if logits_at is not None or not is_whole:
+            with self.adapters.reading():
+                found = self._run(ids, states, is_whole=False, logits_at=logits_at, cache=cache)
+            if not is_whole:
+                return found
+            logits = found.logits
+        assert cache is None, "a segment is written from its whole text"
+        with self.adapters.writing():
+            return SegmentResult(logits, self._run(ids, states, is_whole=True).states)
+
+    def _run(
+        self,
+        ids: Int[Tensor, "B T"],
+        states: tuple[State, ...],
+        *,
+        is_whole: bool,
+        logits_at: Int[Tensor, " N"] | None = None,
+        cache: Any = None,
+    ) -> SegmentResult:
+        """Runs a segment or a part of one in a single pass; see `run`."""
         text = self.embed(ids)
         is_start = cache is None or cache.get_seq_length() == 0
         if is_start and not (self.memory.is_causal or self.memory.is_layer_local):
@@ -93,7 +120,12 @@ class SequentialSchedule:
     def end_segment(
         self, ids: Int[Tensor, "B L"], states: tuple[State, ...], cache: Any
     ) -> tuple[State, ...]:
-        """Writes a segment whose text was run part by part; its keys and values are in `cache`."""
+        """Writes a segment whose text was run part by part; its keys and values are in `cache`.
+
+        An adapter for writing has keys and values of its own: then the text is run anew.
+        """
+        if self.adapters is not None:
+            return self.run(ids, states, is_whole=True).states
         text = self.embed(ids)
         visit = self.memory.visit(is_start=False)
         assert visit.suffix_len, "only tokens after the text can end it when it was run"
