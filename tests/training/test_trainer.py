@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from armt.core.errors import ArmtError, ConfigError, StoppedError
+from armt.memories.hmt import HMTConfig
 from armt.tasks.contract import Batch, TrainingStream
 from armt.tasks.language_modeling import LanguageModelingConfig
 from armt.training.config import StageConfig, TextConfig
@@ -93,6 +94,21 @@ def test_the_loss_falls(tmp_path):
     assert first.accuracy < last.accuracy > 0.5
     assert told.num_ends == 1
     assert not trainer.recurrent.training
+
+
+def test_a_memory_is_trained_in_stages_with_other_options(tmp_path):
+    run = retrieval_run(memory=HMTConfig(num_cached=4, num_sensory=0))
+    run = run.replaced("stages.0.memory_changes", "[use_recall=false]")
+    whole = retrieval_trainer(run, tmp_path / "whole")
+    start = {name: value.clone() for name, value in whole.recurrent.memory.named_parameters()}
+    first = retrieval_trainer(replace(run, stages=run.stages[:1]), tmp_path / "first").train()
+    _ = whole.train()
+    moved = [
+        {name for name, value in model.memory.named_parameters() if not value.equal(start[name])}
+        for model in (first, whole.recurrent)
+    ]
+    assert moved == [{"layers.0.first_memory"}, set(start)]
+    assert all(model.memory.layers[0].config == run.memory for model in (first, whole.recurrent))
 
 
 def test_a_report_says_how_far_the_run_is(tmp_path):

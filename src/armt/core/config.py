@@ -86,6 +86,10 @@ class MemoryConfig(Config):
     """Options that change neither what is learned nor what a state says: a state that was written
     under others is read as well."""
 
+    stage_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that change neither what is learned nor what a state holds, but what is done with it:
+    they may differ from stage to stage of a training."""
+
     @abstractmethod
     def build(self, shape: LayerShape) -> "Memory[Any]":
         """Returns the memory for a layer of this shape.

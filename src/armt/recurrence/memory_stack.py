@@ -1,6 +1,7 @@
 """The memory of a whole model: in every layer or around all of them, with the tokens it needs."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -73,6 +74,19 @@ class MemoryStack(nn.Module):
     def min_segment_len(self) -> int:
         """Text tokens that a segment needs to be written."""
         return self.mechanisms[0].min_segment_len
+
+    @contextmanager
+    def changed(self, config: MemoryConfig) -> Generator[None]:
+        """Runs with other options for a while; only such as the mechanism looks up when it runs."""
+        mechanisms = cast("list[Any]", [] if config == self.config else self.mechanisms)
+        before = [memory.config for memory in mechanisms]
+        try:
+            for memory in mechanisms:
+                memory.config = config
+            yield
+        finally:
+            for memory, old in zip(mechanisms, before, strict=True):
+                memory.config = old
 
     def visit(self, *, is_start: bool = True, is_end: bool = True) -> Visit:
         """Returns where the memory tokens stand in a segment.

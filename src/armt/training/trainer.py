@@ -122,7 +122,8 @@ class Trainer:
         first = self._first_open_stage()
         with stop_requests(is_alone=not self.accelerator.use_distributed) as stop:
             for number, stage in list(enumerate(self.config.stages))[first:]:
-                self._train_stage(number, stage, stop)
+                with self.recurrent.memory.changed(stage.memory_of(self.config.memory)):
+                    self._train_stage(number, stage, stop)
         _ = self.model.eval()
         self._save()
         for callback in self.callbacks:
