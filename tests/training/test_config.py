@@ -96,8 +96,9 @@ def test_a_stage_may_change_what_a_memory_lets_it():
     stages = [stage.memory_of(changed.memory) for stage in changed.stages]
     assert [stage.use_recall for stage in stages] == [False, True]
     assert replace(stages[0], use_recall=True) == changed.memory
-    with pytest.raises(ConfigError, match=r"all stages: num_cached. A stage may change: use_recall"):
+    with pytest.raises(ConfigError, match=r"all stages: num_cached\. A stage may change: use_rec"):
         _ = run.replaced("stages.0.memory_changes", "[num_cached=3]")
+    assert changed.replaced("memory", "rmt").stages == run.stages
     with pytest.raises(ConfigError, match="no option 'use_recall'"):
         _ = retrieval_run().replaced("stages.0.memory_changes", "[use_recall=false]")
 

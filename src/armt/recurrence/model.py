@@ -103,6 +103,7 @@ class Recurrent(PreTrainedModel):
 
         Raises:
             DataError: rows or shapes do not fit each other, or an option cannot be had.
+            StateError: the state is of a model with another memory.
         """
         given = [options.pop(name, None) for name in _CACHE_NAMES]
         cache = next((each for each in given if each is not None), None)
@@ -110,10 +111,16 @@ class Recurrent(PreTrainedModel):
         if isinstance(cache, RecurrentCache):
             found: dict[str, Any] = {CACHE_NAME: cache}
             return RecurrentOutput(logits=decode(self, ids, attention_mask, cache), **found)
-        state = state or self.init_state(len(ids))
+        state = self._checked_state(state) or self.init_state(len(ids))
         wanted = None if labels is None else _labels(labels, label_weights, options)
         packed, carry_len = pack(state, ids, attention_mask), options.get("carry_len")
         return self._go_over(ids, packed, state, wanted, logits_to_keep, carry_len)
+
+    def _checked_state(self, state: RecurrentState | None) -> RecurrentState | None:
+        """Returns the state that a caller gave, which is of a model with the same memory."""
+        if state is not None:
+            self.memory.check_states(state.layers)
+        return state
 
     def _go_over(
         self,
@@ -164,8 +171,9 @@ class Recurrent(PreTrainedModel):
 
         Raises:
             DataError: text without a tokenizer, or rows that do not fit the state.
-            StateError: the memory is no longer finite.
+            StateError: the memory is no longer finite, or the state is of another one.
         """
+        state = self._checked_state(state)
         state = read_pieces(self, id_pieces(source, tokenizer), state, on_progress)
         state = state or self.init_state(1)
         state.check_finite()
@@ -187,8 +195,9 @@ class Recurrent(PreTrainedModel):
         Raises:
             ArmtError: the call asks for a cache or for assisted decoding, which no memory can do,
                 or the memory is not causal.
+            StateError: the state is of a model with another memory.
         """
-        if not all(memory.is_causal for memory in self.memory.mechanisms):
+        if not self.memory.is_causal:
             raise ArmtError(
                 "This form of the memory looks at a segment before it is read, so that no text can "
                 "be generated through it. Take the causal form."
@@ -199,12 +208,9 @@ class Recurrent(PreTrainedModel):
         for name in (*_CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
             if options.get(name) is not None:
                 raise ArmtError(f"A recurrent memory generates without `{name}`. Leave it out.")
-        if not self.memory.is_causal:
-            raise ArmtError(
-                "This form of the memory looks at a segment before it is read, so that no text can "
-                "be generated through it. Take the causal form."
-            )
-        options[CACHE_NAME] = RecurrentCache(state or self.init_state(len(prompt)))
+        options[CACHE_NAME] = RecurrentCache(
+            self._checked_state(state) or self.init_state(len(prompt))
+        )
         options["use_cache"] = True
         return cast("Any", super()).generate(inputs, *args, **options)
 

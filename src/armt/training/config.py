@@ -150,12 +150,15 @@ class RunConfig(Config):
     def replaced(self, path: str, value: object) -> Self:
         """As `Config.replaced`; the name of a memory at `memory` takes it with its own defaults.
 
+        What stages change of the memory that was there before goes with it.
+
         Raises:
             ConfigError: no option has this path, or the value does not fit.
             UnknownNameError: no memory has this name.
         """
         if path == "memory" and isinstance(value, str):
-            return replace(self, memory=MEMORIES[value].config_class())
+            stages = tuple(replace(stage, memory_changes=()) for stage in self.stages)
+            return replace(self, memory=MEMORIES[value].config_class(), stages=stages)
         return super().replaced(path, value)
 
     @property
