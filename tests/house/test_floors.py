@@ -17,6 +17,7 @@ ABOVE_MEMORIES = (
 DOORS = {
     "transformers": ("backbones", *ABOVE_MEMORIES),
     "triton": ("ops",),
+    "faiss": ("ops",),
     "fastapi": ("serving", "web"),
     "uvicorn": ("serving", "web"),
     "typer": ("cli",),

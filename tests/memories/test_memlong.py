@@ -1,12 +1,13 @@
 """MemLong: what is kept, what is found, who sees it, and the leak of the published form."""
 
 import dataclasses
+import importlib.util
 
 import pytest
 import torch
 
 from armt import attach
-from armt.core.errors import ArmtError, ConfigError, UnknownNameError
+from armt.core.errors import ArmtError, ConfigError, MissingExtraError, UnknownNameError
 from armt.core.layer_shape import LayerShape
 from armt.memories.memlong import (
     EMBEDDERS,
@@ -15,11 +16,14 @@ from armt.memories.memlong import (
     bag_of_tokens,
     best_passages,
 )
+from armt.ops import inner_products
 from armt.recurrence.choose_schedule import wave_obstacle
 from armt.recurrence.pretrained import load_memory
+from armt.recurrence.state_file import load_state, save_state
 from tiny import (
     SEGMENT_LEN,
     assert_rows_that_read_unequally_are_apart,
+    assert_same_state,
     backbone,
     isolated_logits,
     random_ids,
@@ -32,6 +36,8 @@ NUM_TOKENS = 4 * SEGMENT_LEN + 2
 SHAPE = LayerShape(d_model=8, num_heads=4, num_kv_heads=2, head_dim=3, index=0, num_layers=1)
 LOW = {"memory_layer": 0, "retrieval_layers": (0, 1)}
 SMALL = MemLongConfig(passage_len=2, num_passages=2, memory_len=64, **LOW)
+HAS_FAISS = importlib.util.find_spec("faiss") is not None
+NEEDS_FAISS = pytest.mark.skipif(not HAS_FAISS, reason="faiss is an extra")
 
 
 def layer(number, num_layers):
@@ -82,7 +88,8 @@ def test_the_best_are_those_of_a_sort_in_the_order_of_the_text():
     nothing = torch.zeros(3, 7, 1, 2, 3)
     state = MemLongState(nothing, nothing, vectors, lengths, query)
     for number in (1, 3, 7, 20):
-        found = best_passages(query, state, number)
+        config = dataclasses.replace(SMALL, num_passages=number)
+        found = best_passages(query, state, config)
         for row in range(3):
             stored = [place for place in range(7) if lengths[row, place]]
             scores = {place: float(vectors[row, place] @ query[row]) for place in stored}
@@ -96,7 +103,7 @@ def test_a_passage_that_is_not_found_changes_nothing():
     model, ids = recurrent(SMALL), random_ids(1, SEGMENT_LEN)
     state = model.read(random_ids(1, 4 * SEGMENT_LEN, seed=5))
     expected = model(ids, state=state).logits
-    found = best_passages(state.layers[0].query, state.layers[0], 2)[0].tolist()
+    found = best_passages(state.layers[0].query, state.layers[0], SMALL)[0].tolist()
     for place in range(8):
         keys = state.layers[0].keys.clone()
         keys[:, place] += 1.0
@@ -223,6 +230,36 @@ def test_a_saved_memory_whose_embedder_is_not_there_is_refused(tmp_path, monkeyp
     assert not hasattr(base, "memory")
 
 
+@NEEDS_FAISS
+@torch.no_grad()
+def test_both_indices_find_the_same_and_read_each_others_states(tmp_path):
+    by_torch = recurrent(SMALL)
+    by_faiss = recurrent(dataclasses.replace(SMALL, index="faiss"))
+    ids, path = random_ids(3, 9 * SEGMENT_LEN), tmp_path / "state.safetensors"
+    mask = torch.ones_like(ids)
+    for row, length in enumerate([9 * SEGMENT_LEN, 2 * SEGMENT_LEN, 5 * SEGMENT_LEN]):
+        mask[row, : ids.shape[1] - length] = 0
+    outputs = [model(ids, attention_mask=mask) for model in (by_torch, by_faiss)]
+    assert outputs[0].state.layers[0].lengths.gt(0).sum(1).tolist() == [18, 4, 10]
+    torch.testing.assert_close(outputs[0].logits, outputs[1].logits, rtol=1e-12, atol=1e-12)
+    for writer, reader, output in zip(
+        (by_torch, by_faiss), (by_faiss, by_torch), outputs, strict=True
+    ):
+        save_state(path, output.state, writer)
+        assert_same_state(load_state(path, reader), output.state)
+        more = [model(ids[:, :9], state=load_state(path, model)) for model in (writer, reader)]
+        torch.testing.assert_close(more[0].logits, more[1].logits, rtol=1e-12, atol=1e-12)
+
+
+def test_a_missing_index_is_told_before_the_backbone_is_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(inner_products, "find_spec", lambda name: None)
+    base, config = backbone(), dataclasses.replace(SMALL, index="faiss")
+    with pytest.raises(MissingExtraError, match=r"pip install 'armt\[faiss\]'"):
+        _ = attach(base, config, SEGMENT_LEN)
+    assert not hasattr(base, "memory")
+    assert attach(base, SMALL, SEGMENT_LEN).memory.config == SMALL
+
+
 def test_it_does_not_ride_in_waves():
     assert "grows" in wave_obstacle(recurrent(SMALL))
 
@@ -240,11 +277,12 @@ def test_by_default_every_fourth_layer_reads_from_the_middle_up(num_layers, memo
         ({"passage_len": 0}, "passage_len"),
         ({"num_passages": 0}, "num_passages"),
         ({"memory_len": 100}, "at least one passage of 128"),
+        ({"index": "annoy"}, "one of 'torch', 'faiss'. Got 'annoy'"),
     ],
 )
 def test_wrong_options_are_told(options, message):
     with pytest.raises(ConfigError, match=message):
-        _ = MemLongConfig(**options)
+        _ = MemLongConfig.from_dict(options)
 
 
 @pytest.mark.parametrize(

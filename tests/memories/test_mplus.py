@@ -187,6 +187,97 @@ def test_the_loss_of_the_model_trains_the_retriever_however_short_its_gradient()
                 assert parameter.grad.abs().sum() > 0
 
 
+def drawn_memory(memory, num_rows, num_slots, maps, generator):
+    """A state in whose pool each row's places are of one text, and whose queries ask for it.
+
+    What keys and queries of a text have in common goes through fixed maps, with noise added.
+    """
+    texts = torch.randn(num_rows, 4, dtype=DOUBLE, generator=generator)
+    noises = [torch.randn(num_rows, n, d, dtype=DOUBLE, generator=generator)
+              for n, d in ((num_slots, 6), (2, 12))]  # fmt: skip
+    found = [(texts @ each).unsqueeze(1) + 0.3 * noise
+             for each, noise in zip(maps, noises, strict=True)]  # fmt: skip
+    numbers = torch.arange(1, num_slots + 1).expand(num_rows, -1)
+    keys = found[0].unflatten(2, (2, 3)).transpose(1, 2)
+    fresh = memory.init_state(num_rows)
+    return dataclasses.replace(fresh, keys=keys, queries=found[1], numbers=numbers)
+
+
+@torch.no_grad()
+def recall_of_own(memory, drawn):
+    """Share of a row's places among what it finds, as many as they are, among those of all rows."""
+    vectors = memory.to_key(drawn.keys.transpose(1, 2).flatten(2))
+    num_rows, num_slots = vectors.shape[:2]
+    everyones = vectors.flatten(0, 1).expand(num_rows, -1, -1)
+    numbers = torch.arange(1, everyones.shape[1] + 1).expand(num_rows, -1)
+    nothing = everyones.new_zeros(*numbers.shape, 2, 3)
+    state = dataclasses.replace(
+        drawn,
+        long_keys=nothing,
+        long_values=nothing,
+        long_vectors=everyones,
+        long_numbers=numbers,
+    )
+    found = best_places(memory.to_query(drawn.queries), state, num_slots) // num_slots
+    return float((found == torch.arange(num_rows).unsqueeze(1)).double().mean())
+
+
+def test_its_own_loss_teaches_the_retriever_to_find_what_a_text_wrote():
+    generator = torch.Generator().manual_seed(3)
+    config = dataclasses.replace(SMALL, num_slots=8, d_retriever=8)
+    memory = config.build(SHAPE).double()
+    maps = [torch.randn(4, d, dtype=DOUBLE, generator=generator) for d in (6, 12)]
+    optimizer = torch.optim.Adam(memory.parameters(), lr=1e-2)
+    unseen = drawn_memory(memory, 16, 8, maps, generator)
+    before = recall_of_own(memory, unseen)
+    for _ in range(300):
+        optimizer.zero_grad()
+        memory.own_loss(drawn_memory(memory, 32, 8, maps, generator)).backward()
+        _ = optimizer.step()
+    assert before < 3 / 16, "a retriever that was taught nothing guesses"
+    assert recall_of_own(memory, unseen) > 5 / 16, "five times what guessing finds, as in the paper"
+
+
+def test_its_own_loss_is_that_of_the_paper():
+    memory = SMALL.build(SHAPE).double()
+    state = written(memory, 4)
+    fresh = memory.init_state(3)
+    state = state.where(torch.tensor([True, True, False]), fresh)
+    state = dataclasses.replace(state, queries=torch.randn(3, 2, 12, dtype=DOUBLE))
+    asked, own, strange = memory.to_query(state.queries), [], []
+    for row in range(3):
+        for other, kept in ((row, own), ((row - 1) % 3, strange)):
+            places = [place for place in range(3) if state.numbers[other, place]]
+            vectors = [memory.to_key(state.keys[other, :, place].flatten()) for place in places]
+            kept += [naive_score(asked[row], vector) for vector in vectors]
+    assert (len(own), len(strange)) == (6, 6), "the newest two, which ask, are left out"
+    expected = -torch.stack(own).log().mean() - (1 - torch.stack(strange)).log().mean()
+    torch.testing.assert_close(memory.own_loss(state), expected, rtol=1e-10, atol=1e-12)
+    assert memory.own_loss(fresh) == 0
+
+
+def test_its_own_loss_reaches_the_retriever_and_nothing_else():
+    model = recurrent(SMALL)
+    state = model(random_ids(2, NUM_TOKENS)).state
+    for memory, layer in zip(model.memory.mechanisms, state.layers, strict=True):
+        memory.own_loss(layer).backward()
+    reached = {name for name, value in model.named_parameters() if value.grad is not None}
+    maps = {name for name, _ in model.named_parameters() if "to_query" in name or "to_key" in name}
+    assert reached == maps
+
+
+def test_one_row_teaches_the_retriever_nothing_and_is_told():
+    memory = SMALL.build(SHAPE).double()
+    with pytest.raises(ConfigError, match="Got one row: raise `batch_size`"):
+        _ = memory.own_loss(written(memory, 4, num_rows=1))
+
+
+def test_the_published_form_has_no_loss_of_its_own():
+    forms = [SMALL, dataclasses.replace(SMALL, literal=True),
+             dataclasses.replace(SMALL, num_slots=2)]  # fmt: skip
+    assert [form.build(SHAPE).has_own_loss for form in forms] == [True, False, False]
+
+
 @torch.no_grad()
 def test_the_published_form_chooses_by_the_future_and_says_so():
     few, ids = dataclasses.replace(SMALL, num_slots=2), random_ids(1, NUM_TOKENS)

@@ -5,12 +5,16 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 
 from armt import ARMTConfig, Recurrent
+from armt.backbones.adapters import adapter_parameters
 from armt.core.errors import BackboneError, ConfigError, StateFileError
+from armt.memories.mplus import MPlusConfig
+from armt.memories.rmt import RMTConfig
+from armt.recurrence.choose_schedule import wave_obstacle
 from armt.recurrence.fingerprint import backbone_fingerprint, model_fingerprint
-from armt.recurrence.peft import unfreeze_memory
+from armt.recurrence.peft import unfreeze_memory, use_adapters
 from armt.recurrence.pretrained import load_memory
 from armt.recurrence.state_file import load_state, save_state
-from tiny import assert_same_state, backbone, random_ids, recurrent
+from tiny import SEGMENT_LEN, assert_same_state, backbone, random_ids, recurrent
 
 MEMORY = ARMTConfig(num_memory_tokens=2, d_mem=4)
 
@@ -143,6 +147,110 @@ def test_all_linear_without_the_memory():
     options = lora(target_modules="all-linear", exclude_modules=r"memory\..*")
     unfreeze_memory(get_peft_model(model, options))
     assert not [name for name, _ in model.named_parameters() if "memory" in name and "lora" in name]
+
+
+MPLUS = MPlusConfig(num_memory_tokens=2, num_slots=3, num_retrieved=4, d_retriever=4)
+
+
+def with_two_adapters(memory=MPLUS) -> tuple[Recurrent, PeftModel]:
+    model = recurrent(memory)
+    wrapped = get_peft_model(model, lora(), adapter_name="reader")
+    wrapped.add_adapter("writer", lora())
+    use_adapters(wrapped, read="reader", write="writer")
+    unfreeze_memory(wrapped)
+    return model, wrapped.double()
+
+
+def reached(model, name):
+    parameters = adapter_parameters(model, name)
+    return {each.grad is not None and bool(each.grad.any()) for each in parameters}
+
+
+def with_one(wrapped, name):
+    """The model as it is when it reads and writes with one of its adapters."""
+    wrapped.base_model.model.adapters = None
+    wrapped.set_adapter(name)
+    return wrapped
+
+
+@pytest.mark.parametrize("memory", [MPLUS, MEMORY, RMTConfig(num_memory_tokens=2)])
+def test_a_text_is_read_with_one_adapter_and_written_with_the_other(memory):
+    ids = random_ids(2, 5 * SEGMENT_LEN + 2)
+    model, wrapped = with_two_adapters(memory)
+    with torch.no_grad():
+        found = model(ids)
+        states = [model.read(part) for part in (ids, ids[:, :SEGMENT_LEN])]
+        _ = with_one(wrapped, "writer")
+        assert_same_state(model.read(ids), states[0])
+        assert_same_state(states[0], found.state)
+        _ = with_one(wrapped, "reader")
+        later = model(ids[:, SEGMENT_LEN : 2 * SEGMENT_LEN], state=states[1]).logits
+    assert torch.equal(found.logits[:, SEGMENT_LEN : 2 * SEGMENT_LEN], later)
+    with pytest.raises(AssertionError):
+        assert_same_state(model.read(ids), states[0])
+
+
+@pytest.mark.parametrize("name", ["reader", "writer"])
+def test_a_pass_teaches_the_adapter_that_is_at_work(name):
+    model, wrapped = with_two_adapters()
+    model = model.train()
+    output = model(random_ids(2, 4 * SEGMENT_LEN))
+    if name == "writer":
+        sum(layer.values.sum() for layer in output.state.layers).backward()
+        assert reached(model, "reader") == {False}, "writing does not reach the one for reading"
+        assert True in reached(model, "writer")
+    else:
+        output.logits[:, :SEGMENT_LEN].sum().backward()
+        assert reached(model, "reader") == {True}
+        assert reached(model, "writer") == {False}, "no memory was read yet"
+    assert wrapped.active_adapters == ["reader"], "what was there before came back"
+
+
+def test_a_loss_on_a_later_segment_teaches_both():
+    model, _ = with_two_adapters()
+    ids = random_ids(2, 4 * SEGMENT_LEN)
+    model.train()(ids, labels=ids).loss.backward()
+    assert reached(model, "reader") == {True}
+    # values that leave the topmost layer's feed-forward go nowhere in the pass that writes
+    assert True in reached(model, "writer")
+    assert all(value.grad is not None for value in model.memory.parameters())
+
+
+@torch.no_grad()
+def test_what_is_generated_is_written_with_the_adapter_for_writing():
+    model, _ = with_two_adapters()
+    prompt = random_ids(1, SEGMENT_LEN + 1)
+    options = {"max_new_tokens": 2 * SEGMENT_LEN, "do_sample": False, "eos_token_id": None}
+    output = model.generate(prompt, return_dict_in_generate=True, **options)
+    expected = model.read(output.sequences[:, :-1])
+    assert_same_state(output.past_key_values.state, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_adapters_that_are_not_there_are_told():
+    model = recurrent(MPLUS)
+    with pytest.raises(ConfigError, match="no adapter 'reader'; it has none"):
+        use_adapters(model, read="reader", write="writer")
+    wrapped = get_peft_model(model, lora(), adapter_name="reader")
+    with pytest.raises(ConfigError, match="no adapter 'writer'; it has reader"):
+        use_adapters(wrapped, read="reader", write="writer")
+    assert model.adapters is None
+
+
+def test_two_adapters_are_not_checkpointed_and_ride_no_waves():
+    model, wrapped = with_two_adapters(MEMORY)
+    with pytest.raises(ConfigError, match="under another adapter"):
+        wrapped.gradient_checkpointing_enable()
+    assert "different adapters" in wave_obstacle(model)
+    _ = with_one(wrapped, "reader").gradient_checkpointing_enable()
+    with pytest.raises(ConfigError, match="under another adapter"):
+        use_adapters(wrapped, read="reader", write="writer")
+
+
+def test_a_state_tells_which_adapter_wrote_it():
+    model, wrapped = with_two_adapters()
+    before = model_fingerprint(model)["adapter"]
+    use_adapters(wrapped, read="writer", write="reader")
+    assert model_fingerprint(model)["adapter"] != before
 
 
 def test_a_model_without_memory_is_told_apart():

@@ -5,6 +5,7 @@ import pytest
 from armt.core.errors import ConfigError, UnknownNameError
 from armt.core.registry import MEMORIES
 from armt.memories.armt import ARMTConfig
+from armt.memories.hmt import HMTConfig
 from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
 from armt.tasks.babilong import FactStreamConfig
 from armt.training.config import RunConfig, StageConfig
@@ -87,6 +88,19 @@ def test_a_stage_comes_back_from_plain_data(stream):
     stage = StageConfig(num_steps=3, learning_rate=0.1, stream=stream)
     told = {**stage.to_dict(), "stream": stream}
     assert StageConfig.from_dict(told) == stage
+
+
+def test_a_stage_may_change_what_a_memory_lets_it():
+    run = retrieval_run(memory=HMTConfig(num_cached=2, num_sensory=0))
+    changed = run.replaced("stages.0.memory_changes", "[use_recall=false]")
+    stages = [stage.memory_of(changed.memory) for stage in changed.stages]
+    assert [stage.use_recall for stage in stages] == [False, True]
+    assert replace(stages[0], use_recall=True) == changed.memory
+    with pytest.raises(ConfigError, match=r"all stages: num_cached\. A stage may change: use_rec"):
+        _ = run.replaced("stages.0.memory_changes", "[num_cached=3]")
+    assert changed.replaced("memory", "rmt").stages == run.stages
+    with pytest.raises(ConfigError, match="no option 'use_recall'"):
+        _ = retrieval_run().replaced("stages.0.memory_changes", "[use_recall=false]")
 
 
 def test_the_steps_of_all_stages_count():

@@ -10,6 +10,7 @@ from armt import ARMTConfig, NoMemoryConfig
 from armt.core.errors import DataError
 from armt.core.shapes import Tensor
 from armt.core.state import State
+from armt.memories.mplus import MPlusConfig
 from armt.tasks.contract import Batch
 from armt.training.step import EagerStepper, mean_log_change
 from tiny import SEGMENT_LEN, assert_same_state, random_ids, recurrent
@@ -123,6 +124,24 @@ def test_the_write_penalty_enters_loss_and_gradient(model):
     assert not torch.allclose(without[gate], expected)
     # the lengths are measured in single precision
     torch.testing.assert_close(found[gate], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_memorys_own_loss_enters_loss_and_gradient():
+    model = recurrent(MPlusConfig(num_memory_tokens=1, num_slots=3, num_retrieved=2, d_retriever=3))
+    batch, old = a_batch([False] * 3), state_before(model)
+    plain = EagerStepper(model, model, 0.0)(batch, old.layers)
+    without = gradients(model)
+    taught = EagerStepper(model, model, 0.0, memory_loss=0.5)(batch, old.layers)
+    found = gradients(model)
+    layers = model(batch.input_ids, state=old, carry_len=CARRY_LEN).state.layers
+    pairs = zip(model.memory.mechanisms, layers, strict=True)
+    own = sum(memory.own_loss(layer) for memory, layer in pairs) / 2
+    assert own > 0
+    torch.testing.assert_close(taught.loss, (plain.loss + 0.5 * own).detach(), **CLOSE)
+    (0.5 * own).backward()
+    for name, parameter in model.named_parameters():
+        wanted = without[name] if parameter.grad is None else without[name] + parameter.grad
+        torch.testing.assert_close(found[name], wanted, **CLOSE, msg=name)
 
 
 @pytest.mark.parametrize("quiet", [(True, False, True), (False, True, False)])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from armt.core.errors import ArmtError, ConfigError, StoppedError
+from armt.memories.hmt import HMTConfig
 from armt.tasks.contract import Batch, TrainingStream
 from armt.tasks.language_modeling import LanguageModelingConfig
 from armt.training.config import StageConfig, TextConfig
@@ -93,6 +94,21 @@ def test_the_loss_falls(tmp_path):
     assert first.accuracy < last.accuracy > 0.5
     assert told.num_ends == 1
     assert not trainer.recurrent.training
+
+
+def test_a_memory_is_trained_in_stages_with_other_options(tmp_path):
+    run = retrieval_run(memory=HMTConfig(num_cached=4, num_sensory=0))
+    run = run.replaced("stages.0.memory_changes", "[use_recall=false]")
+    whole = retrieval_trainer(run, tmp_path / "whole")
+    start = {name: value.clone() for name, value in whole.recurrent.memory.named_parameters()}
+    first = retrieval_trainer(replace(run, stages=run.stages[:1]), tmp_path / "first").train()
+    _ = whole.train()
+    moved = [
+        {name for name, value in model.memory.named_parameters() if not value.equal(start[name])}
+        for model in (first, whole.recurrent)
+    ]
+    assert moved == [{"layers.0.first_memory"}, set(start)]
+    assert all(model.memory.layers[0].config == run.memory for model in (first, whole.recurrent))
 
 
 def test_a_report_says_how_far_the_run_is(tmp_path):
@@ -259,6 +275,12 @@ def test_a_folder_of_another_run_is_refused(path, value, tmp_path):
         _ = retrieval_trainer(run.replaced(path, value), tmp_path)
     assert (tmp_path / "config.json").read_bytes() == kept
     _ = retrieval_trainer(run, tmp_path)
+
+
+def test_a_loss_that_the_memory_has_not_got_is_told_before_a_step(tmp_path):
+    config = retrieval_run().replaced("stages.1.memory_loss", 0.1)
+    with pytest.raises(ConfigError, match="ARMT has no loss of its own"):
+        _ = retrieval_trainer(config, tmp_path)
 
 
 def test_a_stage_of_facts_needs_texts(tmp_path):

@@ -6,7 +6,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from armt.core.errors import ConfigError, suggestion
 from armt.core.layer_shape import LayerShape
@@ -81,6 +81,14 @@ class Config(ABC):
 @dataclass(frozen=True, kw_only=True)
 class MemoryConfig(Config):
     """Options of a memory."""
+
+    free_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that change neither what is learned nor what a state says: a state that was written
+    under others is read as well."""
+
+    stage_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that change neither what is learned nor what a state holds, but what is done with it:
+    they may differ from stage to stage of a training."""
 
     @abstractmethod
     def build(self, shape: LayerShape) -> "Memory[Any]":

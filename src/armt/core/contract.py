@@ -54,6 +54,9 @@ class Memory(nn.Module, ABC, Generic[StateT]):
     text can be generated through them.
     """
 
+    has_own_loss: bool = False
+    """Whether the memory has a loss of its own (`own_loss`)."""
+
     num_prefix_tokens: int = 0
     """Memory tokens before the text of a segment, which the text can see."""
 
@@ -66,6 +69,18 @@ class Memory(nn.Module, ABC, Generic[StateT]):
     @abstractmethod
     def init_state(self, batch_size: int) -> StateT:
         """Returns the state before anything was read, on the memory's device."""
+
+    def own_loss(self, state: StateT) -> Float[Tensor, ""]:
+        """Returns a loss of the memory's own on what a batch of texts left in its state.
+
+        A stage of training adds it to the loss of the texts if asked to. It is the one place where
+        rows of a batch may be compared.
+
+        Raises:
+            ConfigError: the batch cannot teach it.
+        """
+        del state
+        raise AssertionError(f"{type(self).__name__} has no loss of its own")
 
     def diagnose(self, source: Any, state: StateT) -> dict[str, Float[Tensor, " B"]]:
         """Returns figures on what the memory does with a segment, by name; none by default.

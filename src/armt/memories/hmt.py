@@ -13,6 +13,7 @@ of reading speed is left out, and so is the loss that teaches what to recall.
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -30,6 +31,8 @@ from armt.core.state import State
 @dataclass(frozen=True, kw_only=True)
 class HMTConfig(MemoryConfig):
     """Options of `HMT`."""
+
+    stage_options: ClassVar[frozenset[str]] = frozenset({"use_recall"})
 
     num_cached: int = 300
     """Memories of past segments among which is recalled (`N`)."""

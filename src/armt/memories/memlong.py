@@ -19,7 +19,7 @@ it out too.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -33,6 +33,7 @@ from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
 from armt.ops.growth import arranged, keep_newest
 from armt.ops.hashing import hashed
+from armt.ops.inner_products import INDICES, require_faiss
 
 Embedder = Callable[[Int[Tensor, "B L"]], Float[Tensor, "B E"]]
 """Makes one vector from the tokens of a text; what is alike has a high inner product."""
@@ -58,6 +59,8 @@ def bag_of_tokens(ids: Int[Tensor, "B L"]) -> Float[Tensor, "B E"]:
 class MemLongConfig(MemoryConfig):
     """Options of `MemLong`."""
 
+    free_options: ClassVar[frozenset[str]] = frozenset({"index"})
+
     passage_len: int = 128
     """Tokens of a passage; what is left of a segment makes a shorter one."""
 
@@ -75,6 +78,10 @@ class MemLongConfig(MemoryConfig):
 
     embedder: str = "token_bag"
     """Name of what makes vectors of passages, in `armt.memories.memlong.EMBEDDERS`."""
+
+    index: Literal["torch", "faiss"] = "torch"
+    """What finds the passages: `torch` where the memory is, or `faiss`, an extra, on the host. Both
+    find the same."""
 
     literal: bool = False
     """Whether the query is the segment that is read, as published. Positions then learn of later
@@ -98,7 +105,10 @@ class MemLongConfig(MemoryConfig):
             ConfigError: a layer is named that the backbone does not have, or a layer should read
                 what is written above it.
             UnknownNameError: no embedder has the name.
+            MissingExtraError: the index is of a library that is not installed.
         """
+        if self.index == "faiss":
+            require_faiss()
         return MemLong(self, shape)
 
     def roles(self, num_layers: int) -> "Roles":
@@ -189,7 +199,7 @@ class MemLong(KeyValueMemory[MemLongState]):
         if self.config.literal:
             assert lookup.ids is not None, "the published form asks with the text itself"
             query = self._vectors(lookup.ids)
-        found = best_passages(query, state, self.config.num_passages)
+        found = best_passages(query, state, self.config)
         lengths = state.lengths.gather(1, found)
         places = torch.arange(self.config.passage_len, device=lengths.device)
         is_visible = (places < lengths.unsqueeze(-1)).flatten(1).to(lookup.queries.device)
@@ -232,7 +242,7 @@ class MemLong(KeyValueMemory[MemLongState]):
         del source
         if not self.is_written or self.config.literal:
             return {}
-        found = best_passages(state.query, state, self.config.num_passages)
+        found = best_passages(state.query, state, self.config)
         return {"retrieved": (state.lengths.gather(1, found) > 0).sum(1).to(state.vectors.dtype)}
 
     def _vectors(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B E"]:
@@ -241,12 +251,11 @@ class MemLong(KeyValueMemory[MemLongState]):
 
 
 def best_passages(
-    query: Float[Tensor, "B E"], state: MemLongState, number: int
+    query: Float[Tensor, "B E"], state: MemLongState, config: MemLongConfig
 ) -> Int[Tensor, "B R"]:
     """Returns the places of the passages with the highest inner products, in the text's order."""
-    scores = torch.einsum("be,bse->bs", query.to(state.vectors), state.vectors)
-    scores = scores.masked_fill(state.lengths == 0, -torch.inf)
-    return scores.topk(min(number, scores.shape[1]), dim=-1).indices.sort(-1).values
+    search = INDICES[config.index]
+    return search(query, state.vectors, state.lengths > 0, config.num_passages)
 
 
 def _cut(values: Float[Tensor, "B G T C"], size: int) -> Float[Tensor, "B S G P C"]:

@@ -14,11 +14,15 @@ They stand before the pool, and the attention sees them with log score(j) added.
 Where we differ. As in `armt.memories.memoryllm`, places hold keys and values, written by learned
 tokens in the same pass; so f_q reads a layer's queries and f_k its keys, not hidden states. In the
 paper the queries are all those of the segment that is read, which tells the future; here they are
-those of the memory tokens before it, `literal=True` gives the others. The paper trains the
-retriever by a loss of its own on slots of this and of other documents; here the added logarithm
-lets the loss of the model reach it. Gradients go through the long-term memory as through the pool,
-as far back as the recurrence says. Reading and writing have no adapters of their own: both happen
-in one pass.
+those of the memory tokens before it, `literal=True` gives the others. The added logarithm, ours,
+lets the loss of the model reach the retriever. Gradients go through the long-term memory as through
+the pool, as far back as the recurrence says. Reading and writing happen in one pass, or in two with
+an adapter each (`armt.use_adapters`).
+
+The retriever's own loss is the paper's, -log p+ - log(1 - p-), with the score above for p as in the
+published code. p+ is of places in the row's pool, and p- of those in another row's; there, of what
+this document wrote and of what stood in the one pool before. The weight and the two small terms of
+the published code are left out. What it compares is cut off from the backbone, as published.
 """
 
 import math
@@ -134,6 +138,8 @@ class MPlus(KeyValueMemory[MPlusState]):
         super().__init__()
         self.config: MPlusConfig = config
         self.is_causal = not config.literal
+        # in the published form the queries that choose are not in the state
+        self.has_own_loss = not config.literal and config.num_slots > config.num_memory_tokens
         self.num_memory_tokens = config.num_memory_tokens
         self.num_positions_before = config.num_slots + config.num_retrieved
         self._num_kv_heads, self._head_dim = shape.num_kv_heads, shape.head_dim
@@ -193,6 +199,29 @@ class MPlus(KeyValueMemory[MPlusState]):
             queries=written.queries.transpose(1, 2).flatten(2).to(dtype),
             **self._remembered(dropped, state),
         )
+
+    def own_loss(self, state: MPlusState) -> Float[Tensor, ""]:
+        """Returns how badly the retriever tells a row's memory tokens from those of another row.
+
+        The last segment asks, and the memory tokens of those before it are compared. Where there
+        are none yet, nothing is lost.
+
+        Raises:
+            ConfigError: there is no other row.
+        """
+        if len(state.queries) < 2:
+            raise ConfigError(
+                "The retriever learns from other texts in the batch. Got one row: raise "
+                "`batch_size`, or set `memory_loss` to 0."
+            )
+        num_old = self.config.num_slots - self.num_memory_tokens
+        asked = self.to_query(state.queries.detach().to(self._like.dtype))
+        vectors = self._to_vectors(state.keys[:, :, :num_old].detach().transpose(1, 2))
+        is_there = state.numbers[:, :num_old] > 0
+        own = _mean_where(is_there, _log_share(asked, vectors))
+        # the share of the negative is one minus the share
+        strange = _mean_where(is_there.roll(1, 0), _log_share(-asked, vectors.roll(1, 0)))
+        return -own - strange
 
     def diagnose(self, source: Written, state: MPlusState) -> dict[str, Float[Tensor, " B"]]:
         """Returns how many tokens the long-term memory hands out, and how old they are.
@@ -302,3 +331,7 @@ def _log_share(
     """Returns the logarithm of the mean, over the queries, of the sigmoid of their products."""
     products = queries @ vectors.transpose(1, 2)
     return F.logsigmoid(products).logsumexp(1) - math.log(queries.shape[1])
+
+
+def _mean_where(is_there: Bool[Tensor, "B R"], values: Float[Tensor, "B R"]) -> Float[Tensor, ""]:
+    return (values * is_there).sum() / is_there.sum().clamp_min(1)

@@ -105,8 +105,14 @@ def titled_none() -> RunConfig:
 
 @RECIPES.register("topics_hmt", paper="arXiv:2405.06067")
 def topics_hmt() -> RunConfig:
-    """Facts of two topics that alternate, recalled from a cache of sixteen memories."""
-    return _topics("topics_hmt", HMTConfig(num_cached=16, num_sensory=0))
+    """Facts of two topics that alternate, recalled from a cache of sixteen memories.
+
+    As published, training has two stages: without recall while a text has two segments before the
+    questions, and with it from then on.
+    """
+    run = _topics("topics_hmt", HMTConfig(num_cached=16, num_sensory=0))
+    first = [replace(stage, memory_changes=("use_recall=false",)) for stage in run.stages[:2]]
+    return replace(run, stages=(*first, *run.stages[2:]))
 
 
 @RECIPES.register("topics_rmt", paper="arXiv:2405.06067")

@@ -38,6 +38,8 @@ def wave_obstacle(model: "Recurrent") -> str | None:
         return f"the state of {type(mechanisms[0]).__name__} grows from segment to segment"
     if any(getattr(memory, "source", None) is not None for memory in mechanisms):
         return f"{type(mechanisms[0]).__name__} reads the state of another layer"
+    if model.adapters is not None:
+        return "it reads and writes with different adapters"
     config: Any = model.config.get_text_config()
     reason = NOT_IN_WAVES.get(config.model_type)
     return reason or find_difference(layers, str(getattr(config, "_attn_implementation", "")))

@@ -57,7 +57,8 @@ def backbone_fingerprint(model: PreTrainedModel) -> dict[str, str]:
     * `backbone_weights`: names, shapes, dtypes and values.
     * `backbone_values`: names, shapes and values rounded to bfloat16: the same for a model that was
       loaded in another precision.
-    * `adapter`: weights around the backbone's own (LoRA and the like), whole; `none` without any.
+    * `adapter`: weights around the backbone's own (LoRA and the like), whole, and which of them
+      reads and which writes; `none` without any.
     """
     own, adapter = _split_adapter(model.state_dict())
     weights, values, around = _Digest(), _Digest(), _Digest()
@@ -68,6 +69,9 @@ def backbone_fingerprint(model: PreTrainedModel) -> dict[str, str]:
         _ = values.add(f"{name} {tuple(value.shape)}".encode(), tensor_bytes(rounded))
     for name, value in sorted(adapter.items()):
         around.add_tensor(name, value)
+    roles = getattr(model, "adapters", None)
+    if roles is not None:
+        _ = around.add(*(name.encode() for name in roles))
     return {
         "backbone_config": _config_hash(model),
         "backbone_weights": weights.text,

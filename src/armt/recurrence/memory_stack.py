@@ -1,7 +1,9 @@
 """The memory of a whole model: in every layer or around all of them, with the tokens it needs."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -11,8 +13,11 @@ from armt.backbones.attach import Visit
 from armt.backbones.huggingface import Anatomy, embedding_std
 from armt.core.config import MemoryConfig
 from armt.core.contract import Encode, Memory, TokenEdges, TokenMemory
+from armt.core.errors import StateError
 from armt.core.shapes import Float, Tensor
 from armt.core.state import State
+
+_OTHER_MODEL = "Go on with the model that read the text, or read it again with this one."
 
 
 class MemoryStack(nn.Module):
@@ -74,6 +79,19 @@ class MemoryStack(nn.Module):
         """Text tokens that a segment needs to be written."""
         return self.mechanisms[0].min_segment_len
 
+    @contextmanager
+    def changed(self, config: MemoryConfig) -> Generator[None]:
+        """Runs with other options for a while; only such as the mechanism looks up when it runs."""
+        mechanisms = cast("list[Any]", [] if config == self.config else self.mechanisms)
+        before = [memory.config for memory in mechanisms]
+        try:
+            for memory in mechanisms:
+                memory.config = config
+            yield
+        finally:
+            for memory, old in zip(mechanisms, before, strict=True):
+                memory.config = old
+
     def visit(self, *, is_start: bool = True, is_end: bool = True) -> Visit:
         """Returns where the memory tokens stand in a segment.
 
@@ -91,6 +109,41 @@ class MemoryStack(nn.Module):
     def init_states(self, batch_size: int) -> tuple[State, ...]:
         """Returns the state of each memory before anything was read."""
         return tuple(memory.init_state(batch_size) for memory in self.mechanisms)
+
+    def check_states(self, states: Sequence[State]) -> None:
+        """Checks that states have the shapes of this model's, but for sizes that grow.
+
+        Raises:
+            StateError: they are of another memory, or of one with other options.
+        """
+        if len(states) != len(self._fresh_shapes):
+            raise StateError(
+                f"The state is of {len(states)} memories; this model has "
+                f"{len(self._fresh_shapes)}. {_OTHER_MODEL}"
+            )
+        for index, (state, shapes) in enumerate(zip(states, self._fresh_shapes, strict=True)):
+            found = _shapes(state)
+            if found.keys() != shapes.keys():
+                raise StateError(
+                    f"The state of memory {index} is a {type(state).__name__}, with "
+                    f"{', '.join(found)}; this model's has {', '.join(shapes)}. {_OTHER_MODEL}"
+                )
+            for name, shape in shapes.items():
+                if not self._fits(found[name], shape):
+                    raise StateError(
+                        f"The state of memory {index} has `{name}` of shape {found[name]} in each "
+                        f"row; this model's are of shape {shape}. {_OTHER_MODEL}"
+                    )
+
+    def _fits(self, found: tuple[int, ...], fresh: tuple[int, ...]) -> bool:
+        """Whether a state has grown to this shape, in sizes that are 0 at first."""
+        pairs = list(zip(found, fresh, strict=False))
+        may_grow = not self.is_bounded
+        return len(found) == len(fresh) and all(a == b or (may_grow and not b) for a, b in pairs)
+
+    @cached_property
+    def _fresh_shapes(self) -> list[dict[str, tuple[int, ...]]]:
+        return [_shapes(memory.init_state(1)) for memory in self.mechanisms]
 
     def surround(
         self, text: Float[Tensor, "B T D"], visit: Visit, states: Sequence[State] = ()
@@ -127,3 +180,8 @@ class MemoryStack(nn.Module):
         (memory,), (state,) = self.mechanisms, states
         device = next(memory.parameters()).device
         return (cast("TokenMemory[Any]", memory).write(hidden.to(device), state),)
+
+
+def _shapes(state: State) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a state's tensors in one row."""
+    return {name: tuple(value.shape[1:]) for name, value in state.tensors().items()}

@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from armt.backbones.adapters import AdapterPair, AdapterSwitch
 from armt.backbones.huggingface import CACHE_NAMES, Anatomy
 from armt.core.errors import ArmtError, ConfigError, DataError
 from armt.core.shapes import Float, Int, Tensor
@@ -31,6 +32,11 @@ _CACHE_FIELD = next(
 )
 _SET_BY_THE_RECURRENCE = frozenset(
     {"cache_position", "position_ids", "return_dict", "token_type_ids", "use_cache"}
+)
+
+NOT_CHECKPOINTED = (
+    "Checkpointing would run a layer again under another adapter than before. Read and write with "
+    "one adapter, or train without checkpointing."
 )
 
 
@@ -58,6 +64,9 @@ class Recurrent(PreTrainedModel):
     memory: MemoryStack
     recurrence: RecurrenceConfig
     anatomy: Anatomy
+    adapters: AdapterPair | None = None
+    """Adapters for reading and for writing, if they differ (`armt.use_adapters`)."""
+
     _is_stateful = True  # transformers then refuses to take back tokens, which no memory can
 
     def init_state(self, batch_size: int = 1) -> RecurrentState:
@@ -97,6 +106,7 @@ class Recurrent(PreTrainedModel):
 
         Raises:
             DataError: rows or shapes do not fit each other, or an option cannot be had.
+            StateError: the state is of a model with another memory.
         """
         given = [options.pop(name, None) for name in CACHE_NAMES]
         cache = next((each for each in given if each is not None), None)
@@ -104,10 +114,16 @@ class Recurrent(PreTrainedModel):
         if isinstance(cache, RecurrentCache):
             found: dict[str, Any] = {_CACHE_FIELD: cache}
             return RecurrentOutput(logits=decode(self, ids, attention_mask, cache), **found)
-        state = state or self.init_state(len(ids))
+        state = self._checked_state(state) or self.init_state(len(ids))
         wanted = None if labels is None else _labels(labels, label_weights, options)
         packed, carry_len = pack(state, ids, attention_mask), options.get("carry_len")
         return self._go_over(ids, packed, state, wanted, logits_to_keep, carry_len)
+
+    def _checked_state(self, state: RecurrentState | None) -> RecurrentState | None:
+        """Returns the state that a caller gave, which is of a model with the same memory."""
+        if state is not None:
+            self.memory.check_states(state.layers)
+        return state
 
     def _go_over(
         self,
@@ -158,8 +174,9 @@ class Recurrent(PreTrainedModel):
 
         Raises:
             DataError: text without a tokenizer, or rows that do not fit the state.
-            StateError: the memory is no longer finite.
+            StateError: the memory is no longer finite, or the state is of another one.
         """
+        state = self._checked_state(state)
         state = read_pieces(self, id_pieces(source, tokenizer), state, on_progress)
         state = state or self.init_state(1)
         state.check_finite()
@@ -181,8 +198,9 @@ class Recurrent(PreTrainedModel):
         Raises:
             ArmtError: the call asks for a cache or for assisted decoding, which no memory can do,
                 or the memory is not causal.
+            StateError: the state is of a model with another memory.
         """
-        if not all(memory.is_causal for memory in self.memory.mechanisms):
+        if not self.memory.is_causal:
             raise ArmtError(
                 "This form of the memory looks at a segment before it is read, so that no text can "
                 "be generated through it. Take the causal form."
@@ -193,12 +211,9 @@ class Recurrent(PreTrainedModel):
         for name in (*CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
             if options.get(name) is not None:
                 raise ArmtError(f"A recurrent memory generates without `{name}`. Leave it out.")
-        if not self.memory.is_causal:
-            raise ArmtError(
-                "This form of the memory looks at a segment before it is read, so that no text can "
-                "be generated through it. Take the causal form."
-            )
-        options[self._cache_name] = RecurrentCache(state or self.init_state(len(prompt)))
+        options[self._cache_name] = RecurrentCache(
+            self._checked_state(state) or self.init_state(len(prompt))
+        )
         options["use_cache"] = True
         return cast("Any", super()).generate(inputs, *args, **options)
 
@@ -208,8 +223,11 @@ class Recurrent(PreTrainedModel):
         """Recomputes each layer's activations in the backward pass.
 
         Raises:
-            ConfigError: the re-entrant form is asked for; it would lose the memory's gradient.
+            ConfigError: the re-entrant form is asked for, which would lose the memory's gradient,
+                or the model reads and writes with different adapters.
         """
+        if self.adapters is not None:
+            raise ConfigError(NOT_CHECKPOINTED)
         chosen = {"use_reentrant": False} | (gradient_checkpointing_kwargs or {})
         if chosen["use_reentrant"]:
             raise ConfigError(
@@ -272,6 +290,7 @@ class Recurrent(PreTrainedModel):
             segment_len=self.recurrence.segment_len,
             cache_name=self._cache_name,
             compiler=choose_compiler(self),
+            adapters=None if self.adapters is None else AdapterSwitch(self, self.adapters),
         )
 
 

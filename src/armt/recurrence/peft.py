@@ -1,16 +1,19 @@
-"""Training a memory together with an adapter of the library peft.
+"""Training a memory together with adapters of the library peft.
 
 `peft.get_peft_model` freezes all that is not the adapter's, the memory too. `unfreeze_memory` takes
 that back for the memory; the adapter's own files hold the adapter, `save_memory` writes the memory.
+`use_adapters` lets one adapter read and another one write.
 """
 
 from typing import cast
 
 from torch import nn
 
+from armt.backbones.adapters import AdapterPair, adapter_parameters
+from armt.backbones.cells import is_layer_checkpointed
 from armt.core.errors import BackboneError, ConfigError
 from armt.recurrence.memory_stack import MemoryStack
-from armt.recurrence.model import Recurrent
+from armt.recurrence.model import NOT_CHECKPOINTED, Recurrent
 
 
 def unfreeze_memory(model: nn.Module) -> None:
@@ -26,6 +29,34 @@ def unfreeze_memory(model: nn.Module) -> None:
     recurrent = find_recurrent(model)
     check_memory_is_bare(recurrent)
     _ = recurrent.memory.requires_grad_(True)
+
+
+def use_adapters(model: nn.Module, *, read: str, write: str) -> None:
+    """Lets one adapter work where text is read, and another one where the memory is written.
+
+    A segment then takes two passes, as the injection of M+ does (arXiv:2502.00592): its text under
+    the one, and once more with the memory tokens under the other. Where no logit is wanted, only
+    the second is run. Both adapters can be trained from here on.
+
+    Args:
+        model: a recurrent model wrapped by peft.
+        read: name of the adapter for reading and generating.
+        write: name of the adapter for writing.
+
+    Raises:
+        BackboneError: there is no memory inside.
+        ConfigError: there is no adapter of a name, or one stands around parts of the memory, or the
+            model is checkpointed.
+        MissingExtraError: peft is not installed.
+    """
+    recurrent = find_recurrent(model)
+    check_memory_is_bare(recurrent)
+    if is_layer_checkpointed(recurrent.anatomy.layers[0]):
+        raise ConfigError(NOT_CHECKPOINTED)
+    for name in (read, write):
+        for parameter in adapter_parameters(recurrent, name):
+            _ = parameter.requires_grad_(True)
+    recurrent.adapters = AdapterPair(read, write)
 
 
 def find_recurrent(model: nn.Module) -> Recurrent:

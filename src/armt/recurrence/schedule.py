@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, final
 from torch import nn
 from torch.nn import functional
 
+from armt.backbones.adapters import AdapterSwitch
 from armt.backbones.attach import Port, Visit, bound
 from armt.backbones.cells import Cells
 from armt.backbones.compiled import Compiler
@@ -33,6 +34,15 @@ class SegmentResult(NamedTuple):
 
     states: tuple[State, ...]
     """The layers' states after it."""
+
+
+class _Given(NamedTuple):
+    """A segment, or the next tokens of one, as the caller gave it; see `SequentialSchedule.run`."""
+
+    ids: Int[Tensor, "B T"]
+    logits_at: Int[Tensor, " N"] | None = None
+    cache: Any = None
+    num_before: int = 0
 
 
 class _Part(NamedTuple):
@@ -68,6 +78,9 @@ class SequentialSchedule:
     compiler: Compiler | None = None
     """Compiles the cells; none to run the layers operation by operation."""
 
+    adapters: AdapterSwitch | None = None
+    """Adapters of their own for reading and writing, in two passes; none for one pass."""
+
     def run(
         self,
         ids: Int[Tensor, "B T"],
@@ -87,6 +100,23 @@ class SequentialSchedule:
         written only if `is_whole`: this is where the segment ends. Text cannot see the memory
         tokens behind it, so a part that is not written needs none.
         """
+        given = _Given(ids, logits_at, cache, num_before)
+        if self.adapters is None:
+            return self._run(given, states, is_whole=is_whole)
+        logits = None
+        if logits_at is not None or not is_whole:
+            with self.adapters.reading():
+                found = self._run(given, states, is_whole=False)
+            if not is_whole:
+                return found
+            logits = found.logits
+        assert cache is None, "a segment is written from its whole text"
+        with self.adapters.writing():
+            return SegmentResult(logits, self._run(_Given(ids), states, is_whole=True).states)
+
+    def _run(self, given: _Given, states: tuple[State, ...], *, is_whole: bool) -> SegmentResult:
+        """Runs a segment or a part of one in a single pass; see `run`."""
+        ids, logits_at, cache, num_before = given
         text = self.embed(ids)
         assert cache is not None or not num_before, "earlier parts are in no cache"
         is_start = not num_before
@@ -99,7 +129,12 @@ class SequentialSchedule:
     def end_segment(
         self, ids: Int[Tensor, "B L"], states: tuple[State, ...], cache: Any
     ) -> tuple[State, ...]:
-        """Writes a segment whose text was run part by part; what that left is in `cache`."""
+        """Writes a segment whose text was run part by part; what that left is in `cache`.
+
+        An adapter for writing has a cache of its own: then the text is run anew.
+        """
+        if self.adapters is not None:
+            return self.run(ids, states, is_whole=True).states
         text = self.embed(ids)
         visit = self.memory.visit(is_start=False)
         assert visit.suffix_len, "only tokens after the text can end it when it was run"

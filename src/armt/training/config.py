@@ -54,6 +54,30 @@ class StageConfig(Config):
     them is ever asked for) only these count, so that it never stands against what must be written.
     """
 
+    memory_loss: float = 0.0
+    """Weight in the loss of what the memory has as a loss of its own, averaged over layers: M+
+    teaches its retriever so."""
+
+    memory_changes: tuple[str, ...] = ()
+    """Options of the memory that are others in this stage, such as `use_recall=false` (HMT)."""
+
+    def memory_of(self, memory: MemoryConfig) -> MemoryConfig:
+        """Returns the memory's options in this stage of a run.
+
+        Raises:
+            ConfigError: there is no such option, or it has to be the same in all stages.
+        """
+        changed = memory.changed(self.memory_changes, "use_recall=false")
+        pairs = zip(memory.to_dict().items(), changed.to_dict().values(), strict=True)
+        fixed = {name for (name, old), new in pairs if old != new} - memory.stage_options
+        if fixed:
+            known = ", ".join(sorted(memory.stage_options)) or "none"
+            raise ConfigError(
+                f"These options of {type(memory).__name__} are the same in all stages: "
+                f"{', '.join(sorted(fixed))}. A stage may change: {known}."
+            )
+        return changed
+
     def __post_init__(self) -> None:
         """Checks the options."""
         if self.num_steps < 0 or self.warmup_steps < 0:
@@ -118,15 +142,23 @@ class RunConfig(Config):
     max_skipped: int = 20
     """Steps in a row that may be skipped because the gradient is not finite."""
 
+    def __post_init__(self) -> None:
+        """Checks that the stages suit the memory."""
+        for stage in self.stages:
+            _ = stage.memory_of(self.memory)
+
     def replaced(self, path: str, value: object) -> Self:
         """As `Config.replaced`; the name of a memory at `memory` takes it with its own defaults.
+
+        What stages change of the memory that was there before goes with it.
 
         Raises:
             ConfigError: no option has this path, or the value does not fit.
             UnknownNameError: no memory has this name.
         """
         if path == "memory" and isinstance(value, str):
-            return replace(self, memory=MEMORIES[value].config_class())
+            stages = tuple(replace(stage, memory_changes=()) for stage in self.stages)
+            return replace(self, memory=MEMORIES[value].config_class(), stages=stages)
         return super().replaced(path, value)
 
     @property

@@ -51,6 +51,7 @@ def prepare(
     model = build_model(config, encoder)
     streams = [_stream(config, stage, texts, encoder) for stage in config.stages]
     _check_rows(config, streams)
+    _check_own_loss(config, model)
     return Prepared(Trainer(model, streams, config, folder, callbacks), encoder)
 
 
@@ -116,6 +117,16 @@ def _check_rows(config: RunConfig, streams: Sequence[TrainingStream]) -> None:
             "Without a memory a recurrent backbone forgets its state at the end of a segment. "
             f"Set `recurrence.segment_len` to at least {longest}, so that a row is one segment. "
             f"Got {config.recurrence.segment_len}."
+        )
+
+
+def _check_own_loss(config: RunConfig, model: Recurrent) -> None:
+    """Refuses a weight of what the memory has not got."""
+    mechanism = model.memory.mechanisms[0]
+    if any(stage.memory_loss for stage in config.stages) and not mechanism.has_own_loss:
+        raise ConfigError(
+            f"{type(mechanism).__name__} has no loss of its own, or not in this form. Set the "
+            "`memory_loss` of every stage to 0."
         )
 
 

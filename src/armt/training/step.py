@@ -17,7 +17,7 @@ class StepResult(NamedTuple):
     """What one batch gave; the gradients stand on the parameters."""
 
     loss: Float[Tensor, ""]
-    """The answers' loss and the penalty, cut off from the gradient."""
+    """The answers' loss, the penalty and the memory's own loss, cut off from the gradient."""
 
     num_labels: Tensor | int
     num_correct: Tensor | int
@@ -37,9 +37,16 @@ class Stepper(Protocol):
 class EagerStepper:
     """Computes the gradients operation by operation, on any device."""
 
-    def __init__(self, model: nn.Module, recurrent: Recurrent, write_penalty: float) -> None:
-        """Takes the model, which may be a wrapper of `recurrent`."""
-        self.model, self.recurrent, self.write_penalty = model, recurrent, write_penalty
+    def __init__(
+        self,
+        model: nn.Module,
+        recurrent: Recurrent,
+        write_penalty: float,
+        memory_loss: float = 0.0,
+    ) -> None:
+        """Takes the model, which may be a wrapper of `recurrent`, and weights in the loss."""
+        self.model, self.recurrent = model, recurrent
+        self.write_penalty, self.memory_loss = write_penalty, memory_loss
 
     def __call__(self, batch: Batch, carried: tuple[State, ...] | None) -> StepResult:
         """See `Stepper`."""
@@ -84,6 +91,10 @@ class EagerStepper:
         if self.write_penalty:
             change = mean_log_change(start, after.layers, batch.is_quiet)
             loss = loss + self.write_penalty * change
+        if self.memory_loss:
+            pairs = zip(self.recurrent.memory.mechanisms, after.layers, strict=True)
+            own = [memory.own_loss(state) for memory, state in pairs]
+            loss = loss + self.memory_loss * torch.stack(own).mean()
         _ = loss.backward()
         carried = after.detach().layers if batch.carry_len else None
         return StepResult(loss.detach(), output.num_labels, output.num_correct, carried)

@@ -122,7 +122,8 @@ class Trainer:
         first = self._first_open_stage()
         with stop_requests(is_alone=not self.accelerator.use_distributed) as stop:
             for number, stage in list(enumerate(self.config.stages))[first:]:
-                self._train_stage(number, stage, stop)
+                with self.recurrent.memory.changed(stage.memory_of(self.config.memory)):
+                    self._train_stage(number, stage, stop)
         _ = self.model.eval()
         self._save()
         for callback in self.callbacks:
@@ -164,7 +165,8 @@ class Trainer:
 
         A graph has fixed shapes, which a state that grows has not.
         """
-        eager = EagerStepper(self.model, self.recurrent, stage.write_penalty)
+        weights = stage.write_penalty, stage.memory_loss
+        eager = EagerStepper(self.model, self.recurrent, *weights)
         is_on_gpu = self.accelerator.device.type == "cuda"
         is_alone = not self.accelerator.use_distributed
         has_fixed_shapes = self.recurrent.memory.is_bounded

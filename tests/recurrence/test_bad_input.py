@@ -1,0 +1,104 @@
+"""States, embedders and backbones that do not suit a memory are told, and nothing is lost."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from armt import ARMTConfig, attach
+from armt.backbones.tiny import TinyBackboneConfig
+from armt.core.errors import BackboneError, ConfigError, StateError, StateFileError
+from armt.memories.memlong import EMBEDDERS, MemLongConfig
+from armt.memories.memoryllm import MemoryLLMConfig
+from armt.memories.mplus import MPlusConfig
+from armt.memories.rmt_r import RMTRConfig
+from armt.recurrence.state_file import load_state, save_state
+from tiny import SEGMENT_LEN, assert_same_state, backbone, random_ids, recurrent
+
+POOL = MemoryLLMConfig(num_memory_tokens=2, num_slots=5)
+PLUS = MPlusConfig(num_memory_tokens=2, num_slots=5, num_retrieved=3, d_retriever=4)
+PASSAGES = MemLongConfig(
+    passage_len=2, num_passages=2, memory_len=64, memory_layer=0, retrieval_layers=(0, 1)
+)
+KEY_VALUE = {"memoryllm": POOL, "mplus": PLUS, "memlong": PASSAGES}
+
+
+def assert_untouched(base, plain):
+    assert type(base) is type(plain)
+    assert not hasattr(base, "memory")
+    assert not any("_port" in module.__dict__ for module in base.modules())
+    assert base.config.to_dict() == plain.config.to_dict()
+    for name, value in plain.state_dict().items():
+        assert torch.equal(base.state_dict()[name], value)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("config", "change", "message"),
+    [
+        (POOL, {"num_slots": 7}, r"`keys` of shape \(1, 5, 8\) .* \(1, 7, 8\)"),
+        (PLUS, {"num_slots": 7}, r"`keys` of shape \(1, 5, 8\) .* \(1, 7, 8\)"),
+        (PLUS, {"d_retriever": 6}, r"`long_vectors` of shape \(\d+, 4\) .* \(0, 6\)"),
+        (PASSAGES, {"passage_len": 4}, r"`keys` of shape \(12, 1, 2, 8\) .* \(0, 1, 4, 8\)"),
+        (ARMTConfig(num_memory_tokens=2, d_mem=4), {"d_mem": 6}, "`association` of shape"),
+    ],
+)
+def test_a_state_with_a_pool_of_another_size_is_told_and_stays_whole(config, change, message):
+    reader, other = recurrent(config), recurrent(dataclasses.replace(config, **change))
+    text, more = random_ids(2, 6 * SEGMENT_LEN), random_ids(2, 5, seed=4)
+    state = reader.read(text)
+    expected = reader.read(more, state)
+    calls = [lambda: other.read(more, state), lambda: other(more, state=state)]
+    calls += [lambda: other.generate(more, state=state)]
+    for call in calls:
+        with pytest.raises(StateError, match=f"{message}.*Go on with the model that read the text"):
+            call()
+    assert_same_state(reader.read(more, state), expected)
+    assert other.read(more).layers[0].tensors().keys() == state.layers[0].tensors().keys()
+
+
+@torch.no_grad()
+def test_a_state_of_another_memory_is_told():
+    state = recurrent(POOL).read(random_ids(1, 8))
+    with pytest.raises(StateError, match=r"is a MemoryLLMState, with keys, .*; this model's has"):
+        _ = recurrent(PLUS).read(random_ids(1, 8), state)
+    with pytest.raises(StateError, match="is of 2 memories; this model has 1"):
+        _ = recurrent(RMTRConfig(num_memory_tokens=2)).read(random_ids(1, 8), state)
+
+
+@torch.no_grad()
+def test_a_state_file_names_the_pool_and_the_embedder_that_differ(tmp_path, monkeypatch):
+    monkeypatch.setitem(EMBEDDERS._cards, "mine", EMBEDDERS["token_bag"])
+    mine = dataclasses.replace(PASSAGES, embedder="mine")
+    pairs = [
+        (PLUS, dataclasses.replace(PLUS, num_slots=7), "num_slots: expected 7, found 5"),
+        (mine, PASSAGES, "embedder: expected token_bag, found mine"),
+    ]
+    for number, (config, other, message) in enumerate(pairs):
+        path, model = tmp_path / f"{number}.safetensors", recurrent(config)
+        state = model.read(random_ids(1, 6 * SEGMENT_LEN))
+        save_state(path, state, model)
+        with pytest.raises(StateFileError, match=message):
+            _ = load_state(path, recurrent(other))
+        assert_same_state(load_state(path, model), state)
+
+
+@pytest.mark.parametrize("config", KEY_VALUE.values(), ids=KEY_VALUE)
+def test_a_memory_of_keys_and_values_finds_no_attention_in_a_recurrent_backbone(config):
+    shape = TinyBackboneConfig(d_model=32, num_layers=2, family="mamba2", d_state=4)
+    base, plain = (shape.build(50, seed=0) for _ in range(2))
+    with pytest.raises(BackboneError, match=r"it is recurrent.* a memory of the residual stream"):
+        _ = attach(base, config, SEGMENT_LEN)
+    assert_untouched(base, plain)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize(("config", "most"), [(POOL, 62), (PLUS, 62), (PASSAGES, 64)])
+def test_without_a_position_left_for_a_memory_token_the_longest_segment_is_told(
+    family, config, most
+):
+    base = backbone(family)
+    with pytest.raises(ConfigError, match=f"64 positions. Choose `segment_len` of at most {most}"):
+        _ = attach(base, config, most + 1)
+    assert_untouched(base, backbone(family))
+    assert attach(base, config, most).recurrence.segment_len == most
