@@ -24,6 +24,7 @@ from armt.benchmarking.tables import (
     ceiling_table,
     drift_table,
     floor_table,
+    kernel_table,
     latency_table,
     long_table,
     speed_table,
@@ -76,6 +77,7 @@ READING_RUN = "h200-2026-11-25-qa1-seed-0"
 STATISTICS_RUN = "cpu-2026-11-23-babi-statistics"
 GENERATE_RUN = "cpu-2026-11-25-babilong-generate"
 RECALL_RUN = "cpu-2026-11-25-factual-recall"
+KERNELS_RUN = "h100-2026-11-27-wave-kernels"
 COMPARISON_RUN = "cpu-2026-11-26-compare"
 FROZEN_RUN = "h100-2026-11-26-frozen-recall"
 SEGMENT_FACTS_RUN = "h100-2026-11-26-segment-facts"
@@ -312,6 +314,7 @@ def boxed_reading_table() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "floor": lambda: floor_table(MODEL_SHAPES[name] for name in SHOWN_SHAPES),
     "ceiling": lambda: ceiling_table(bench_records()),
+    "kernels": lambda: kernel_table(load_records(RESULTS / f"{KERNELS_RUN}.jsonl")),
     "read-speed": lambda: speed_table(bench_records(), "read"),
     "train-speed": lambda: speed_table(bench_records(), "train"),
     "decode-speed": lambda: speed_table(bench_records(), "decode"),

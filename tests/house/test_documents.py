@@ -117,8 +117,39 @@ def test_figures_in_the_prose_of_the_readme_are_recorded():
         for each in tables.load_measured("h200-2026-11-25-retrieval")
         if each.name == "retrieval.exact_match"
     )
-    said = [f"on one H200 in {seconds:.0f} seconds", f"retrieval to {longest:,} updates"]
+    speed = {name: read_speed("gpt2-small", name) for name in ("waves", "sequential eager")}
+    whole = {name: seconds_of_context("llama-1b", name) for name in ("waves", "full attention")}
+    said = [
+        f"on one H100 in {seconds:.0f} seconds",
+        f"retrieval to {longest:,} updates",
+        f"one text at {speed['waves'] / 1e6:.2f} million tokens a second",
+        f"{speed['waves'] / speed['sequential eager']:.0f} times the plain loop",
+        f"131,072 tokens {whole['full attention'] / whole['waves']:.1f} times faster than full",
+    ]
     assert [each for each in said if each not in text] == []
+
+
+def read_speed(shape, schedule):
+    """Tokens a second that one text was read at on a GPU."""
+    params = {"shape": shape, "schedule": schedule, "batch": 1}
+    return bench_figure("read.tokens_per_s", params)
+
+
+def seconds_of_context(shape, schedule):
+    """Seconds that the longest text took that full attention was compared on."""
+    return bench_figure(
+        "read.seconds", {"shape": shape, "schedule": schedule, "tokens": 131072, "batch": 1}
+    )
+
+
+def bench_figure(name, params):
+    found = [
+        each.value
+        for each in tables.bench_records()
+        if each.name == name and params.items() <= each.params.items()
+    ]
+    assert len(found) == 1, (name, params)
+    return found[0]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -256,15 +256,21 @@ def test_a_gpu_compiles_where_it_is_asked_to(on_gpu):
     assert compiled.schedule().compiler is compiler
 
 
-def test_a_gpu_reads_few_rows_in_waves_and_many_segment_by_segment(on_gpu, monkeypatch):
-    monkeypatch.setattr("armt.recurrence.choose_schedule._WIDE_SIZE", 8 * SEGMENT_LEN * 16**2)
-    plain, compiled = (on_gpu(model) for model in pair(schedule="auto"))
+def test_a_gpu_reads_in_waves_what_is_narrow_or_long(on_gpu, monkeypatch):
+    size = SEGMENT_LEN * 16**2
+    monkeypatch.setattr("armt.recurrence.choose_schedule._NARROW_SIZE", 4 * size)
+    monkeypatch.setattr("armt.recurrence.choose_schedule._WIDE_SIZE", 8 * size)
+    plain, compiled = (on_gpu(model) for model in pair(schedule="auto", num_hidden_layers=3))
     with torch.no_grad():
-        assert [choose_loop(plain, num_rows) for num_rows in (1, 8)] == [WaveLoop, WaveLoop]
-        assert [choose_loop(compiled, num_rows) for num_rows in (7, 8)] == [WaveLoop, SegmentLoop]
+        for num_rows, least in ((1, 1), (3, 1), (4, 12), (7, 12)):
+            assert choose_loop(compiled, num_rows) is WaveLoop
+            assert choose_loop(compiled, num_rows, least) is WaveLoop
+            assert choose_loop(compiled, num_rows, least - 1) is SegmentLoop
+        assert choose_loop(compiled, 8) is SegmentLoop
+        assert choose_loop(plain, 8, 1) is WaveLoop
         for schedule, loop in (("waves", WaveLoop), ("sequential", SegmentLoop)):
             compiled.recurrence = replace(compiled.recurrence, schedule=schedule)
-            assert [choose_loop(compiled, num_rows) for num_rows in (1, 8)] == [loop, loop]
+            assert [choose_loop(compiled, num_rows, 1) for num_rows in (1, 8)] == [loop, loop]
 
 
 def test_what_cannot_be_compiled_runs_operation_by_operation(on_gpu):

@@ -108,6 +108,25 @@ def long_table(records: Sequence[Measurement]) -> str:
     return to_markdown([*_CASE_HEADS, *heads], rows)
 
 
+def kernel_table(records: Sequence[Measurement]) -> str:
+    """Returns what the time of a wave goes into: a row for each shape and commit."""
+    whole = [each for each in records if each.name == "wave.kernel_us"]
+    kinds = list(dict.fromkeys(each.params["kind"] for each in whole))
+    found: dict[Key, dict[str, Measurement]] = {}
+    for each in whole:
+        key = (each.params["shape"], each.params["batch"], each.commit)
+        found.setdefault(key, {})[each.params["kind"]] = each
+    rows = [
+        [
+            *map(str, key),
+            *(_kernels(by_kind.get(kind)) for kind in kinds),
+            f"{sum(each.value for each in by_kind.values()):,.0f}",
+        ]
+        for key, by_kind in sorted(found.items(), key=lambda item: item[0][:2])
+    ]
+    return to_markdown(["model", "batch", "commit", *kinds, "all, us"], rows)
+
+
 def drift_table(records: Sequence[Measurement]) -> str:
     """Returns how far bfloat16 strays from float32, by segments read."""
     found = _latest(records, (*_CASE, "segments"), "drift.")
@@ -147,6 +166,10 @@ def _latency(found: dict[str, Measurement]) -> str:
     if "read.seconds" in found:
         return f"{found['read.seconds'].value:.3f}"
     return "out of memory" if OUT_OF_MEMORY in found else ""
+
+
+def _kernels(measured: Measurement | None) -> str:
+    return "" if measured is None else f"{measured.value:,.1f} us, {measured.params['kernels']}"
 
 
 def _spell(measured: Measurement | None, spell: Callable[[float], str]) -> str:

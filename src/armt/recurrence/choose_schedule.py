@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 WaveStarter = Callable[[tuple[State, ...]], WaveSchedule]
 
-_WIDE_SIZE = 10**10
-"""Positions of a segment of all rows times the width squared, from which on a layer by itself fills
-a GPU. Waves were faster up to 5e9 and slower from 1.7e10 on (docs/design/speed.md)."""
+_NARROW_SIZE, _WIDE_SIZE = 10**9, 10**10
+"""Positions of a segment of all rows times the width squared. On an H100 waves were three to four
+times as fast below the first, a tenth or a fifth faster between the two, and slower above the
+second, where a layer by itself fills the GPU (docs/design/speed.md)."""
 
 NOT_IN_WAVES = {"mixtral": "which experts run depends on the data"}
 """Why the layers of a model type cannot run side by side."""
@@ -68,22 +69,36 @@ def choose_waves(model: "Recurrent") -> WaveStarter | None:
     return partial(WaveSchedule, model.schedule(), is_checkpointed=is_checkpointed)
 
 
-def choose_loop(model: "Recurrent", num_rows: int) -> LoopMaker | None:
+def choose_loop(
+    model: "Recurrent", num_rows: int, num_segments: int | None = None
+) -> LoopMaker | None:
     """Returns what makes the loop by which a model reads `num_rows` texts side by side.
 
-    None if it reads through its own forward. `auto` takes waves until a layer has enough to do with
-    one segment of every row.
+    None if it reads through its own forward. `auto` takes waves where they gain more than the waves
+    at the ends of a text lose, in which some layers are idle.
+
+    Args:
+        model: the model.
+        num_rows: texts side by side.
+        num_segments: length of the texts; none if no one knows, which is taken for long.
 
     Raises:
         ConfigError: waves are asked for and the model cannot run in them.
     """
     is_compiled = model.schedule().compiler is not None
+    if choose_waves(model) is None:
+        return SegmentLoop if is_compiled else None
+    # what is not compiled waits for the host, and waves wait less often
+    is_free = is_compiled and model.recurrence.schedule == "auto"
+    return SegmentLoop if is_free and not _pays(model, num_rows, num_segments) else WaveLoop
+
+
+def _pays(model: "Recurrent", num_rows: int, num_segments: int | None) -> bool:
+    """Whether waves are faster than compiled segments, by size and length of what is read."""
     size = num_rows * model.recurrence.segment_len * model.anatomy.d_model**2
-    is_wide = size >= _WIDE_SIZE
-    is_left = is_compiled and is_wide and model.recurrence.schedule == "auto"
-    if choose_waves(model) is not None and not is_left:
-        return WaveLoop
-    return SegmentLoop if is_compiled else None
+    num_idle = len(model.anatomy.layers) - 1
+    least = num_idle / 2 if size < _NARROW_SIZE else 6 * num_idle
+    return size < _WIDE_SIZE and (num_segments is None or num_segments >= least)
 
 
 def choose_compiler(model: "Recurrent") -> Compiler | None:

@@ -19,7 +19,7 @@ from armt.recurrence.config import RecurrenceConfig
 from armt.recurrence.decoding import RecurrentCache, decode
 from armt.recurrence.loss import Labels, make_targets
 from armt.recurrence.memory_stack import MemoryStack
-from armt.recurrence.pieces import Encoder, id_pieces
+from armt.recurrence.pieces import Encoder, id_pieces, is_whole
 from armt.recurrence.reading import ReadingProgress, read_pieces
 from armt.recurrence.schedule import SequentialSchedule
 from armt.recurrence.segmenter import PackedText, pack
@@ -177,7 +177,8 @@ class Recurrent(PreTrainedModel):
             StateError: the memory is no longer finite, or the state is of another one.
         """
         state = self._checked_state(state)
-        state = read_pieces(self, id_pieces(source, tokenizer), state, on_progress)
+        pieces = id_pieces(source, tokenizer)
+        state = read_pieces(self, pieces, state, on_progress, is_whole=is_whole(source))
         state = state or self.init_state(1)
         state.check_finite()
         return state

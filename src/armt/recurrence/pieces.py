@@ -34,15 +34,13 @@ def id_pieces(source: object, tokenizer: Encoder | None) -> Iterator[Tensor]:
             raise DataError("Reading text needs a tokenizer. Give `tokenizer=` or token ids.")
         encoded = tokenizer.encode(source, add_special_tokens=False)
         source = torch.as_tensor(list(getattr(encoded, "ids", encoded)), dtype=torch.long)
-    is_array = hasattr(source, "__array__") and not isinstance(source, Tensor)
-    if is_array or (isinstance(source, Sequence) and source and isinstance(source[0], Integral)):
-        source = torch.as_tensor(source)
-    if isinstance(source, Tensor):
-        ids = source.unsqueeze(0) if source.dim() == 1 else source
+    if is_whole(source):
+        whole = torch.as_tensor(source)
+        ids = whole.unsqueeze(0) if whole.dim() == 1 else whole
         if ids.dim() != 2 or ids.is_floating_point():
             raise DataError(
                 "Token ids must be integers of shape `T` or `B T`. Got "
-                f"{ids.dtype} of shape {tuple(source.shape)}."
+                f"{ids.dtype} of shape {tuple(whole.shape)}."
             )
         if ids.numel():
             yield ids.long()
@@ -51,3 +49,9 @@ def id_pieces(source: object, tokenizer: Encoder | None) -> Iterator[Tensor]:
         raise DataError(f"Pieces must be texts or lists of token ids. Got {source!r}.")
     for piece in source:
         yield from id_pieces(piece, tokenizer)
+
+
+def is_whole(source: object) -> bool:
+    """Whether what is read is there as a whole, and not an iterator over pieces."""
+    is_list = isinstance(source, Sequence) and bool(source) and isinstance(source[0], Integral)
+    return is_list or isinstance(source, str | Tensor) or hasattr(source, "__array__")

@@ -52,8 +52,12 @@ def read_pieces(
     pieces: Iterable[Int[Tensor, "B T"]],
     state: RecurrentState | None,
     on_progress: Callable[[ReadingProgress], None] | None,
+    *,
+    is_whole: bool,
 ) -> RecurrentState | None:
     """Reads batches of token ids one after the other; see `Recurrent.read`.
+
+    `is_whole` says that there is one piece only.
 
     Rows that stand at the same place of their segments go through a loop over fixed places, if the
     model can: in waves, or segment by segment. It goes on from piece to piece.
@@ -63,7 +67,8 @@ def read_pieces(
     for ids in pieces:
         if reading is None:
             state = state or model.init_state(len(ids))
-            reading, nbytes = _start(model, state), state.nbytes
+            reading = _start(model, state, ids.shape[1] if is_whole else None)
+            nbytes = state.nbytes
         for stretch in ids.split(reading.stretch_len, dim=1):
             reading.push(stretch)
             num_tokens += stretch.shape[1]
@@ -72,9 +77,10 @@ def read_pieces(
     return state if reading is None else reading.finish()
 
 
-def _start(model: "Recurrent", state: RecurrentState) -> _Reading:
+def _start(model: "Recurrent", state: RecurrentState, num_tokens: int | None) -> _Reading:
     is_even = bool((state.num_pending == state.num_pending[0]).all())
-    make = choose_loop(model, state.batch_size) if is_even else None
+    num_segments = None if num_tokens is None else num_tokens // model.recurrence.segment_len
+    make = choose_loop(model, state.batch_size, num_segments) if is_even else None
     return _PlainReading(model, state) if make is None else _LoopReading(model, state, make)
 
 
