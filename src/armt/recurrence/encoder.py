@@ -78,7 +78,8 @@ class RecurrentClassifier(PreTrainedModel):
     ) -> RecurrentClassifierOutput:
         """Classifies texts of any length, one row of the batch for each.
 
-        Without gradients the memory needed does not depend on the length.
+        Without gradients the memory needed does not depend on the length. A text on the CPU goes
+        to the model's device segment by segment, so that no more than these stand there.
 
         Args:
             input_ids: tokens of the texts, without special ones.
@@ -119,25 +120,31 @@ class RecurrentClassifier(PreTrainedModel):
         after = self.memory.write(written, (before,))[0]
         return after if rows is None else after.scatter_rows(rows, state), output
 
-    def _inputs(self, segment: RightSegment, state: State) -> dict[str, Tensor]:
-        """Lays out a segment: embeddings, and the mask of those behind a shorter row's end."""
+    def _inputs(self, segment: RightSegment, state: State) -> dict[str, Tensor | None]:
+        """Lays out a segment: embeddings, and the mask of those behind a shorter row's end.
+
+        Where all rows are alike there is none: to look whether one hides anything a model would
+        wait for its device.
+        """
         start_id, separator_id, pad_id = self.special_tokens
-        device, num_rows = segment.ids.device, len(segment.ids)
-        lengths = segment.lengths.to(device).unsqueeze(1)
-        places = torch.arange(segment.ids.shape[1] + 1, device=device)
-        text = torch.nn.functional.pad(segment.ids, (0, 1), value=separator_id)
-        text = text.masked_fill(places == lengths, separator_id)
-        text = text.masked_fill(places > lengths, pad_id)
+        text_ids = _moved(segment.ids, self.device)
+        device, (num_rows, width) = text_ids.device, text_ids.shape
+        text = torch.nn.functional.pad(text_ids, (0, 1), value=separator_id)
+        mask: Tensor | None = None
+        if not bool((segment.lengths == width).all()):
+            lengths = segment.lengths.to(device).unsqueeze(1)
+            places = torch.arange(width + 1, device=device)
+            text = text.masked_fill(places == lengths, separator_id)
+            text = text.masked_fill(places > lengths, pad_id)
+            mask = torch.nn.functional.pad(places <= lengths, (2 + self._num_tokens, 0), value=True)
+            mask = mask.long()
         edge = torch.full((num_rows, 1), start_id, device=device)
         ids = torch.cat([edge, torch.full_like(edge, separator_id), text], dim=1)
         embedded: Float[Tensor, "B T D"] = cast("Any", self.get_input_embeddings())(ids)
         mechanism = cast("Any", self.memory.mechanisms[0])
         memory = mechanism.tokens(state).prefix.to(embedded)
-        is_there = torch.ones(num_rows, 2 + self._num_tokens, dtype=torch.long, device=device)
-        return {
-            "inputs_embeds": torch.cat([embedded[:, :1], memory, embedded[:, 1:]], dim=1),
-            "attention_mask": torch.cat([is_there, (places <= lengths).long()], dim=1),
-        }
+        embeds = torch.cat([embedded[:, :1], memory, embedded[:, 1:]], dim=1)
+        return {"inputs_embeds": embeds, "attention_mask": mask}
 
     @property
     def _num_tokens(self) -> int:
@@ -200,6 +207,13 @@ def _cut_from_the_end(packed: PackedText, segment_len: int) -> Iterator[RightSeg
         columns = columns.clamp_max(packed.ids.shape[1] - 1)
         ids = packed.ids[rows.unsqueeze(1).to(device), columns.to(device)]
         yield RightSegment(None if len(rows) == len(lengths) else rows, ids, own)
+
+
+def _moved(ids: Int[Tensor, "N W"], device: torch.device) -> Int[Tensor, "N W"]:
+    """Brings tokens to a device, a GPU without waiting for what it is at."""
+    if device.type == "cuda" and not ids.is_cuda:
+        ids = ids.pin_memory()
+    return ids.to(device, non_blocking=True)
 
 
 def _nothing_read(batch_size: int) -> RecurrentState:
