@@ -20,6 +20,7 @@ from armt.training.classifier import (
     ClassifierRunConfig,
     ClassifierStageConfig,
     ClassifierTrainer,
+    FactStream,
     build_classifier,
     build_task,
     load_classifier,
@@ -161,6 +162,20 @@ def test_a_stage_ends_at_its_goal(short, encoder, task, tmp_path):
     assert trainer.progress.num_told == 0
     with pytest.raises(ConfigError, match="`goal` must lie in"):
         _ = replace(STAGES[0], goal=2.0)
+
+
+def test_texts_to_learn_to_read_with_are_shorter_than_a_segment(short, encoder, task, tmp_path):
+    stages = (replace(STAGES[0], num_steps=2, text_len=40), replace(STAGES[1], num_steps=1))
+    run = replace(short[0], stages=stages)
+    trainer = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+    first = next(FactStream(task, run, stages[0]).batches())
+    assert first.input_ids.shape == (16, 40)
+    assert first.attention_mask.all()
+    _ = trainer.train(lambda _report: None)
+    assert trainer.progress.num_tokens > 2 * 16 * 40 + 16 * 43
+    for options in ({"num_segments": 2, "text_len": 30}, {"text_len": 0}):
+        with pytest.raises(ConfigError, match="`text_len`"):
+            _ = replace(STAGES[0], **options)
 
 
 def test_half_precision_learns_on_whole_copies(short, encoder, task, tmp_path):

@@ -44,6 +44,9 @@ class ClassifierStageConfig(Config):
     num_segments: int
     """Segments of a text, at most."""
 
+    text_len: int | None = None
+    """Tokens of all texts, fewer than a segment has, to learn to read with; none for segments."""
+
     num_steps: int
     """Optimiser steps, at most."""
 
@@ -64,6 +67,11 @@ class ClassifierStageConfig(Config):
             raise ConfigError(
                 "A stage needs segments and steps. Got "
                 f"{self.num_segments}, {self.num_steps} and {self.warmup_steps}."
+            )
+        if self.text_len is not None and (self.num_segments > 1 or self.text_len < 1):
+            raise ConfigError(
+                "Only a stage of one segment has a `text_len`, of at least 1. Got "
+                f"{self.num_segments} segments and {self.text_len}."
             )
         if self.goal is not None and not 0 < self.goal <= 1:
             raise ConfigError(f"`goal` must lie in (0, 1]. Got {self.goal}.")
@@ -167,18 +175,23 @@ def build_classifier(config: ClassifierRunConfig, encoder: TokenizerEncoder) -> 
 class FactStream:
     """The batches of a stage; number k is drawn from the run's seed and k alone."""
 
-    def __init__(self, task: FactMemory, config: ClassifierRunConfig, most: int) -> None:
-        """Takes the task and how many segments a text has at most."""
-        self._task, self._config, self._most = task, config, most
+    def __init__(
+        self, task: FactMemory, config: ClassifierRunConfig, stage: ClassifierStageConfig
+    ) -> None:
+        """Takes the task, and the stage that says how long its texts are."""
+        self._task, self._config, self._stage = task, config, stage
 
     def batches(self, start: int = 0) -> Iterator[FactBatch]:
         """Yields the batches from number `start` on."""
-        seed, most = self._config.seed, self._most
+        seed, most, text_len = self._config.seed, self._stage.num_segments, self._stage.text_len
+        rows = range(self._config.batch_size)
         for number in itertools.count(start):
             dice = Dice("lengths", seed, number)
-            rows = range(self._config.batch_size)
             lengths = [1 + dice.below(most) if row % 2 else most for row in rows]
-            yield self._task.batch(lengths, "train", seed, number)
+            if text_len is None:
+                yield self._task.batch(lengths, "train", seed, number)
+            else:
+                yield self._task.short_batch([text_len for _ in rows], "train", seed, number)
 
 
 @final
@@ -231,7 +244,7 @@ class ClassifierTrainer:
         stop: StopRequest,
     ) -> None:
         progress, end = self.progress, before + stage.num_steps
-        stream = FactStream(self.task, self.config, stage.num_segments)
+        stream = FactStream(self.task, self.config, stage)
         is_pinned = self.model.device.type == "cuda"
         batches = load_batches(stream, progress.step, is_pinned=is_pinned)
         while progress.step < end:
