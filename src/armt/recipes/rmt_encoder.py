@@ -17,8 +17,13 @@ _GOAL = 0.98
 """Share of right answers at which a stage gives way to the next, longer one."""
 
 _DROPOUT = 0.1
-"""As in BERT. It is noise on the memory too: without it a fact is kept perfectly over the segments
-of the training, and fades soon after them."""
+"""As in BERT; it is noise on the memory too."""
+
+_BLENDS = (0.25, 0.4)
+"""Shares of another row's memory that the last stages mix into a row's, once facts are kept.
+
+Without them a fact is kept perfectly over the segments of the training, drifts all the while, and
+has become another one after some ten more. From the beginning on they would merge two answers."""
 
 
 def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
@@ -26,8 +31,8 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
 
     The encoder is smaller than BERT and starts from random weights, so that it first learns to read
     in texts shorter than a segment, where there is less to find the fact among; and learning rates
-    are higher. The last stage is the longest: what is kept over 7 segments almost surely is not yet
-    kept over 4,096.
+    are higher. The last stages are the longest: what is kept over 7 segments almost surely is not
+    yet kept over 4,096.
     """
     reading = [
         ClassifierStageConfig(
@@ -40,18 +45,21 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
         ClassifierStageConfig(
             num_segments=number, num_steps=600, learning_rate=5e-4, warmup_steps=50, goal=_GOAL
         )
-        for number in range(1, 7)
+        for number in range(1, 8)
     ]
-    last = ClassifierStageConfig(
-        num_segments=7, num_steps=3000, learning_rate=5e-4, warmup_steps=100
-    )
+    holding = [
+        ClassifierStageConfig(
+            num_segments=7, num_steps=num_steps, learning_rate=5e-4, warmup_steps=50, blend=blend
+        )
+        for num_steps, blend in zip((1000, 2500), _BLENDS, strict=True)
+    ]
     return ClassifierRunConfig(
         name="rmt_encoder",
         kind=kind,
         backbone=TinyEncoderConfig(dropout=_DROPOUT),
         memory=RMTConfig(num_memory_tokens=10),
         recurrence=RecurrenceConfig(segment_len=499),
-        stages=(*reading, *keeping, last),
+        stages=(*reading, *keeping, *holding),
         optim=OptimConfig(weight_decay=1e-3),
         precision="bfloat16",
     )
@@ -59,16 +67,17 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
 
 def rmt_encoder_tiny(kind: Kind) -> ClassifierRunConfig:
     """The same for a laptop: segments of 40 tokens, minutes on one core."""
-    stages = [
+    keeping = [
         ClassifierStageConfig(
-            num_segments=number, num_steps=num_steps, learning_rate=1e-3, warmup_steps=20, goal=goal
+            num_segments=number, num_steps=400, learning_rate=1e-3, warmup_steps=20, goal=_GOAL
         )
-        for number, num_steps, goal in (
-            (1, 400, _GOAL),
-            (2, 400, _GOAL),
-            (4, 400, _GOAL),
-            (7, 600, None),
+        for number in (1, 2, 4, 7)
+    ]
+    holding = [
+        ClassifierStageConfig(
+            num_segments=7, num_steps=num_steps, learning_rate=1e-3, warmup_steps=20, blend=blend
         )
+        for num_steps, blend in zip((300, 500), _BLENDS, strict=True)
     ]
     return ClassifierRunConfig(
         name="rmt_encoder_tiny",
@@ -79,5 +88,5 @@ def rmt_encoder_tiny(kind: Kind) -> ClassifierRunConfig:
         memory=RMTConfig(num_memory_tokens=5),
         recurrence=RecurrenceConfig(segment_len=40),
         text=TextConfig(vocab_size=512),
-        stages=tuple(stages),
+        stages=(*keeping, *holding),
     )

@@ -54,7 +54,7 @@ def save_checkpoint(
     files = {
         "model": dict(model.state_dict()),
         "optimizer": optimizer.tensors(),
-        "random": {"cpu": torch.get_rng_state()},
+        "random": _random_tensors(model.device),
         "carried": _carried_tensors(carried),
     }
     if target.exists():
@@ -86,7 +86,7 @@ def load_newest(
         if found is not None:
             fill(model, found.files["model"], path)
             optimizer.load_tensors(found.files["optimizer"])
-            torch.set_rng_state(found.files["random"]["cpu"])
+            _set_random(found.files["random"], model.device)
             return found.progress, _carried_states(model, found.files["carried"])
     return None
 
@@ -134,6 +134,19 @@ def _read_valid(path: Path) -> _Checkpoint | None:
         return _Checkpoint(progress, {name: load_file(files[name]) for name in _FILES})
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
+
+
+def _random_tensors(device: torch.device) -> dict[str, Tensor]:
+    """Returns the states of the generators that a model on `device` draws from."""
+    found = {"cpu": torch.get_rng_state()}
+    return found | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else found
+
+
+def _set_random(tensors: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(tensors["cpu"])
+    # a run may go on on another kind of device, where there is nothing to go on from
+    if device.type == "cuda" and "cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["cuda"], device)
 
 
 def _owned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -56,6 +56,10 @@ class ClassifierStageConfig(Config):
     warmup_steps: int = 0
     """Steps over which the learning rate rises from zero."""
 
+    blend: float = 0.0
+    """Greatest share of another row's memory that is mixed into a row's, so that what is kept is
+    kept over more segments than are trained on; see `attach_encoder`."""
+
     goal: float | None = None
     """Share of right answers between two reports that ends the stage early; none for never.
 
@@ -73,6 +77,8 @@ class ClassifierStageConfig(Config):
                 "Only a stage of one segment has a `text_len`, of at least 1. Got "
                 f"{self.num_segments} segments and {self.text_len}."
             )
+        if not 0 <= self.blend < 0.5:
+            raise ConfigError(f"`blend` must lie in [0, 0.5). Got {self.blend}.")
         if self.goal is not None and not 0 < self.goal <= 1:
             raise ConfigError(f"`goal` must lie in (0, 1]. Got {self.goal}.")
 
@@ -165,7 +171,11 @@ def build_classifier(config: ClassifierRunConfig, encoder: TokenizerEncoder) -> 
         _ = torch.manual_seed(config.seed + 1)
         recurrence = config.recurrence
         model = attach_encoder(
-            backbone, config.memory, special, recurrence.segment_len, recurrence.bptt_depth
+            backbone,
+            config.memory,
+            special,
+            recurrence.segment_len,
+            recurrence.bptt_depth,
         )
     cast_weights(model, getattr(torch, config.precision))
     return model
@@ -244,6 +254,7 @@ class ClassifierTrainer:
         stop: StopRequest,
     ) -> None:
         progress, end = self.progress, before + stage.num_steps
+        self.model.blend = stage.blend
         stream = FactStream(self.task, self.config, stage)
         is_pinned = self.model.device.type == "cuda"
         batches = load_batches(stream, progress.step, is_pinned=is_pinned)
