@@ -1,21 +1,34 @@
-"""Trains an encoder with memory tokens on the tasks of BERT with RMT; measures it on long texts.
+"""Trains an encoder with memory tokens on a task of BERT with RMT; measures it on long texts.
 
-python benchmarks/fact_memory.py --kind memorise --segments 1 64 4096 --folder F --results R.jsonl
+    python benchmarks/fact_memory.py --kind memorise --folder runs/facts \
+        --results benchmarks/results/NAME.jsonl --minutes 6
+
+The folder may hold a tokenizer (`tokenizer.json`) and a background store (`background/`) already;
+each kind and seed has a folder of its own within it. A cell is a number of segments and of texts. A
+figure that the file of results holds already is not measured again, and a training goes on from its
+checkpoint: after a stop the same command does the rest.
 """
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import torch
-from records import add_run_options, open_book
+from records import add_run_options, open_book, recorded, stop_after
+from torch import nn
 
 from armt.benchmarking.records import RecordBook
-from armt.evaluation.fact_memory import fact_memory_score
+from armt.core.errors import StoppedError
+from armt.evaluation.fact_memory import fact_memory_scores
 from armt.recipes.rmt_encoder import rmt_encoder, rmt_encoder_tiny
 from armt.recurrence.encoder import RecurrentClassifier
+from armt.tasks.encoder import TokenizerEncoder
+from armt.tasks.fact_memory import FactMemory
 from armt.training.classifier import (
+    WEIGHTS_NAME,
     ClassifierReport,
     ClassifierRunConfig,
     ClassifierTrainer,
@@ -28,63 +41,103 @@ from armt.training.text import load_encoder, load_store
 
 RECIPES = {"full": rmt_encoder, "tiny": rmt_encoder_tiny}
 
+CELLS = ("1:1024", "7:1024", "64:1024", "512:512", "4096:256")
+
+
+class _Cell(NamedTuple):
+    """So many texts of so many segments."""
+
+    num_segments: int
+    num_samples: int
+
 
 def main() -> None:
-    """Trains, unless the folder holds weights already, and evaluates."""
+    """Trains, unless that is done, and measures what is not recorded yet."""
     options = _options()
+    stop_after(60 * options.minutes)
     config = (
         RECIPES[options.setting](options.kind).replaced("seed", options.seed).changed(options.set)
     )
-    options.folder.mkdir(parents=True, exist_ok=True)
     book = open_book(options.results, options.seed, options.commit)
-    model = _trained(config, options.folder, book)
-    _evaluate(config, model, options, book)
+    try:
+        _run(config, book, options)
+    except StoppedError as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
 
 
-def _trained(config: ClassifierRunConfig, folder: Path, book: RecordBook) -> RecurrentClassifier:
-    encoder = load_encoder(folder, config.text)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if (folder / "model.safetensors").exists():
-        return load_classifier(folder, config, encoder).to(device)
-    task = build_task(config, load_store(folder, config.text, encoder, "train"), encoder)
-    model = build_classifier(config, encoder).to(device)
-    started = time.monotonic()
-    trained = ClassifierTrainer(model, task, config).train(_show)
-    save_classifier(folder, trained)
-    seconds = time.monotonic() - started
-    book.add("train.seconds", seconds, "s", recipe=config.name, task=config.kind)
-    return trained
-
-
-def _evaluate(
-    config: ClassifierRunConfig,
-    model: RecurrentClassifier,
-    options: argparse.Namespace,
-    book: RecordBook,
-) -> None:
+def _run(config: ClassifierRunConfig, book: RecordBook, options: argparse.Namespace) -> None:
+    folder = options.folder / f"{config.name}-{config.kind}-seed-{config.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
     encoder = load_encoder(options.folder, config.text)
+    shared = {"recipe": config.name, "task": config.kind, "changes": options.set}
+    if ("train.seconds", shared) not in recorded(book) or not (folder / WEIGHTS_NAME).exists():
+        store = load_store(options.folder, config.text, encoder, "train")
+        _train(config, build_task(config, store, encoder), encoder, folder, book, shared)
+    # what stands in the folder is measured, without gradients and optimiser beside it
+    model = _placed(load_classifier(folder, config, encoder))
     task = build_task(config, load_store(options.folder, config.text, encoder, "test"), encoder)
-    for num_segments in options.segments:
-        shape = {
-            "task": config.kind, "recipe": config.name, "segments": num_segments,
-            "tokens": num_segments * config.recurrence.segment_len,
-            "trained_segments": config.stages[-1].num_segments, "num_samples": options.num_samples,
+    trained = max(stage.num_segments for stage in config.stages)
+    for cell in options.cells:
+        params = shared | {
+            "segments": cell.num_segments, "trained_segments": trained,
+            "tokens": cell.num_segments * config.recurrence.segment_len,
+            "num_samples": cell.num_samples, "batch": min(options.batch_size, cell.num_samples),
         }  # fmt: skip
-        for arm in ("on", "off"):
-            if model.device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            score = fact_memory_score(
-                model, task, num_segments, num_samples=options.num_samples,
-                batch_size=options.batch_size, is_memory_on=arm == "on",
-            )  # fmt: skip
-            book.add("fact_memory.accuracy", score.accuracy, "share", memory=arm, **shape)
-            if model.device.type == "cuda":
-                peak = torch.cuda.max_memory_allocated()
-                book.add("read.peak_bytes", peak, "bytes", memory=arm, **shape)
+        # the last figure of a cell: where it is recorded, the others are
+        if ("read.seconds", params) not in recorded(book):
+            _measure(model, task, cell, book, params)
+
+
+def _train(
+    config: ClassifierRunConfig,
+    task: FactMemory,
+    encoder: TokenizerEncoder,
+    folder: Path,
+    book: RecordBook,
+    shared: dict[str, Any],
+) -> None:
+    """Trains, or what is left of it, and keeps the weights."""
+    trainer = ClassifierTrainer(_placed(build_classifier(config, encoder)), task, config, folder)
+    save_classifier(folder, trainer.train(_show))
+    if ("train.seconds", shared) not in recorded(book):
+        _ = book.add("train.tokens", trainer.progress.num_tokens, "tokens", **shared)
+        _ = book.add("train.seconds", trainer.progress.seconds, "s", **shared)
+
+
+def _measure(
+    model: RecurrentClassifier,
+    task: FactMemory,
+    cell: _Cell,
+    book: RecordBook,
+    params: dict[str, Any],
+) -> None:
+    """Records the accuracy of every arm, the memory of the device and the time."""
+    started = time.monotonic()
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    scores = fact_memory_scores(
+        model, task, cell.num_segments, num_samples=cell.num_samples, batch_size=params["batch"]
+    )
+    for arm, score in scores.items():
+        _ = book.add("fact_memory.accuracy", score.accuracy, "share", memory=arm, **params)
+    if model.device.type == "cuda":
+        _ = book.add("read.peak_bytes", torch.cuda.max_memory_allocated(), "bytes", **params)
+    _ = book.add("read.seconds", time.monotonic() - started, "s", **params)
+
+
+def _placed(model: RecurrentClassifier) -> RecurrentClassifier:
+    _ = cast("nn.Module", model).to("cuda" if torch.cuda.is_available() else "cpu")
+    return model
 
 
 def _show(report: ClassifierReport) -> None:
     print(json.dumps(vars(report)), flush=True)
+
+
+def _cell(text: str) -> _Cell:
+    num_segments, _, num_samples = text.partition(":")
+    return _Cell(int(num_segments), int(num_samples))
 
 
 def _options() -> argparse.Namespace:
@@ -93,9 +146,9 @@ def _options() -> argparse.Namespace:
     kinds = ["memorise", "detect_and_memorise", "reasoning"]
     _ = parser.add_argument("--kind", choices=kinds, required=True)
     _ = parser.add_argument("--setting", choices=list(RECIPES), default="full")
-    _ = parser.add_argument("--segments", type=int, nargs="+", required=True)
-    _ = parser.add_argument("--num-samples", type=int, default=256)
-    _ = parser.add_argument("--batch-size", type=int, default=64)
+    _ = parser.add_argument("--minutes", type=float, default=60.0)
+    _ = parser.add_argument("--cells", type=_cell, nargs="+", default=[_cell(x) for x in CELLS])
+    _ = parser.add_argument("--batch-size", type=int, default=256)
     return parser.parse_args()
 
 

@@ -8,18 +8,14 @@ its checkpoint: after a stop the same command does the rest.
 """
 
 import argparse
-import os
-import signal
 import sys
-import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from records import open_book
+from records import open_book, recorded, stop_after
 
-from armt.benchmarking.records import RecordBook, load_records
+from armt.benchmarking.records import RecordBook
 from armt.core.errors import StoppedError
 from armt.evaluation.prompts import prompt_score
 from armt.memories.memoryllm import MemoryLLMConfig
@@ -44,7 +40,7 @@ _DISTANCES = (0, 4, 9, 19, 39, 59, 79, 119, 159)
 def main() -> None:
     """Trains and measures every recipe with every seed, as far as there is time."""
     options = _options()
-    _stop_after(60 * options.minutes)
+    stop_after(60 * options.minutes)
     try:
         for seed in options.seeds:
             for name in options.recipes:
@@ -64,14 +60,14 @@ def _run(config: RunConfig, folder: Path, book: RecordBook, options: argparse.Na
         for task, params in _tests(config)
         for arm in _arms(config)
     ]
-    recorded = _recorded(book)
-    missing = [test for test in tests if ("recall.exact_match", test[1]) not in recorded]
+    known = recorded(book)
+    missing = [test for test in tests if ("recall.exact_match", test[1]) not in known]
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)
     prepared = prepare(config, folder, [TrainingLog(folder / "log.jsonl")])
     model = prepared.trainer.train()
-    if ("train.seconds", shared) not in recorded:
+    if ("train.seconds", shared) not in known:
         seconds = prepared.trainer.progress.seconds
         _ = book.add("train.seconds", seconds, "s", **shared)
     for task, params in missing:
@@ -121,20 +117,6 @@ def _facts_test(
 
 def _arms(config: RunConfig) -> tuple[str, ...]:
     return ("none",) if isinstance(config.memory, NoMemoryConfig) else ("on", "off")
-
-
-def _recorded(book: RecordBook) -> list[tuple[str, Mapping[str, Any]]]:
-    """Returns name and parameters of the figures of this seed that the file holds already."""
-    if not book.path.exists():
-        return []
-    return [(each.name, each.params) for each in load_records(book.path) if each.seed == book.seed]
-
-
-def _stop_after(limit_s: float) -> None:
-    """Asks the process to stop after so many seconds: a training saves itself then."""
-    timer = threading.Timer(limit_s, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.daemon = True
-    timer.start()
 
 
 def _options() -> argparse.Namespace:

@@ -1,9 +1,14 @@
 """What the scripts here share: the library's record book, printing every figure, and options."""
 
 import argparse
+import os
+import signal
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from armt.benchmarking.records import Measurement, RecordBook, current_commit
+from armt.benchmarking.records import Measurement, RecordBook, current_commit, load_records
 
 
 def open_book(path: Path, seed: int, commit: str) -> RecordBook:
@@ -18,6 +23,20 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     _ = parser.add_argument("--seed", type=int, default=0)
     _ = parser.add_argument("--commit", default="")
     _ = parser.add_argument("--set", nargs="*", default=[])
+
+
+def recorded(book: RecordBook) -> list[tuple[str, Mapping[str, Any]]]:
+    """Returns name and parameters of the figures of the book's seed that its file holds already."""
+    if not book.path.exists():
+        return []
+    return [(each.name, each.params) for each in load_records(book.path) if each.seed == book.seed]
+
+
+def stop_after(limit_s: float) -> None:
+    """Asks the process to stop after so many seconds: a training saves itself then."""
+    timer = threading.Timer(limit_s, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
 
 
 def _print(measured: Measurement) -> None:

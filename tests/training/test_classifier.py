@@ -1,22 +1,26 @@
 """An encoder is trained in stages, repeats bit for bit, and is read back from its folder."""
 
+import os
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
 
 from armt.backbones.tiny_encoder import TinyEncoderConfig
-from armt.core.errors import ConfigError
-from armt.evaluation.fact_memory import fact_memory_score
+from armt.core.errors import ConfigError, StateError, StoppedError
+from armt.evaluation.fact_memory import fact_memory_scores
 from armt.memories.rmt import RMTConfig
 from armt.recipes.rmt_encoder import rmt_encoder, rmt_encoder_tiny
 from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.babilong import Book, build_store
 from armt.tasks.encoder import TokenizerEncoder
 from armt.training.classifier import (
+    WEIGHTS_NAME,
     ClassifierRunConfig,
     ClassifierStageConfig,
     ClassifierTrainer,
+    FactStream,
     build_classifier,
     build_task,
     load_classifier,
@@ -50,10 +54,27 @@ def task(encoder):
 
 
 @pytest.fixture(scope="module")
-def trained(encoder, task):
-    reports = []
-    model = ClassifierTrainer(build_classifier(RUN, encoder), task, RUN).train(reports.append)
-    return model, reports
+def trained(encoder, task, tmp_path_factory):
+    reports, folder = [], tmp_path_factory.mktemp("run")
+    trainer = ClassifierTrainer(build_classifier(RUN, encoder), task, RUN, folder)
+    return trainer.train(reports.append), reports
+
+
+@pytest.fixture(scope="module")
+def short(encoder, task, tmp_path_factory):
+    """A run of six steps in two stages, its trainer at the end, and what it reported."""
+    stages = (replace(STAGES[0], num_steps=4), replace(STAGES[1], num_steps=2))
+    run, reports = replace(RUN, stages=stages, log_every=3), []
+    folder = tmp_path_factory.mktemp("short")
+    trainer = ClassifierTrainer(build_classifier(run, encoder), task, run, folder)
+    _ = trainer.train(reports.append)
+    return run, trainer, reports
+
+
+def same_weights(found, expected):
+    weights = expected.state_dict()
+    for name, value in found.state_dict().items():
+        assert torch.equal(value, weights[name]), name
 
 
 def test_the_loss_falls_and_reports_tell_the_stages(trained):
@@ -68,29 +89,130 @@ def test_the_loss_falls_and_reports_tell_the_stages(trained):
     assert reports[2].accuracy > 2 * reports[0].accuracy > 0
 
 
-def test_the_same_run_gives_the_same_weights(trained, encoder, task):
-    again = ClassifierTrainer(build_classifier(RUN, encoder), task, RUN).train(lambda _report: None)
-    expected = trained[0].state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in again.state_dict().items())
+def test_a_resumed_run_is_bit_equal(short, encoder, task, tmp_path):
+    run, whole, reports = short
+    told = []
+
+    def stop(report):
+        told.append(report)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def trainer(run=run):
+        return ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoppedError, match=r"after step 3\. The same command") as caught:
+        _ = trainer().train(stop)
+    assert caught.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    resumed = trainer()
+    assert (resumed.progress.step, resumed.progress.num_tokens) == (3, 3 * 16 * 43)
+    _ = resumed.train(told.append)
+    assert [(each.step, each.accuracy) for each in told] == [
+        (each.step, each.accuracy) for each in reports
+    ]
+    same_weights(resumed.model, whole.model)
+    for name, value in whole.optimizer.tensors().items():
+        assert torch.equal(resumed.optimizer.tensors()[name], value), name
+    assert trainer().train(told.append) is not None
+    assert len(told) == len(reports)
+
+
+def test_what_was_counted_before_a_stop_counts_after_it(short, encoder, task, tmp_path):
+    run, _, reports = short
+    stopped = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+    learn, calls = stopped._learn, []
+
+    def learn_and_stop(batch):
+        learn(batch)
+        calls.append(batch)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stopped._learn = learn_and_stop
+    with pytest.raises(StoppedError, match="after step 2"):
+        _ = stopped.train(lambda _report: None)
+    told = []
+    _ = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path).train(told.append)
+    assert [each.accuracy for each in told] == [each.accuracy for each in reports]
+
+
+def test_a_damaged_checkpoint_does_not_count_and_a_foreign_one_is_refused(
+    short, encoder, task, tmp_path
+):
+    run = replace(short[0], save_every=2)
+    _ = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path).train(lambda _: None)
+    newest = tmp_path / "checkpoints" / "step-00000006"
+    _ = (newest / "model.safetensors").write_bytes(b"half")
+    again = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+    assert again.progress.step == 4
+    with pytest.raises(ConfigError, match=r"other options \(seed\)"):
+        _ = ClassifierTrainer(again.model, task, replace(run, seed=1), tmp_path)
+    other = replace(run, memory=RMTConfig(num_memory_tokens=1))
+    with pytest.raises(StateError, match=r"another model: 1 differ, such as `memory\.layers"):
+        _ = ClassifierTrainer(build_classifier(other, encoder), task, run, tmp_path)
+
+
+def test_a_stage_ends_at_its_goal(short, encoder, task, tmp_path):
+    stages = (replace(STAGES[0], num_steps=9, goal=0.01), replace(STAGES[1], num_steps=3))
+    run, reports = replace(short[0], stages=stages), []
+    trainer = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+    _ = trainer.train(reports.append)
+    assert [(each.step, each.num_segments) for each in reports] == [(3, 1), (12, 2)]
+    assert trainer.progress.num_told == 0
+    with pytest.raises(ConfigError, match="`goal` must lie in"):
+        _ = replace(STAGES[0], goal=2.0)
+
+
+def test_texts_to_learn_to_read_with_are_shorter_than_a_segment(short, encoder, task, tmp_path):
+    stages = (replace(STAGES[0], num_steps=2, text_len=40), replace(STAGES[1], num_steps=1))
+    run = replace(short[0], stages=stages)
+    trainer = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+    first = next(FactStream(task, run, stages[0]).batches())
+    assert first.input_ids.shape == (16, 40)
+    assert first.attention_mask.all()
+    _ = trainer.train(lambda _report: None)
+    assert trainer.progress.num_tokens > 2 * 16 * 40 + 16 * 43
+    for options in ({"num_segments": 2, "text_len": 30}, {"text_len": 0}):
+        with pytest.raises(ConfigError, match="`text_len`"):
+            _ = replace(STAGES[0], **options)
+
+
+def test_half_precision_learns_on_whole_copies(short, encoder, task, tmp_path):
+    run = replace(short[0], precision="bfloat16")
+    trainer = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+    model = trainer.train(lambda _report: None)
+    assert {value.dtype for value in model.parameters()} == {torch.bfloat16}
+    assert {value.dtype for value in trainer.optimizer.masters} == {torch.float32}
+    save_classifier(tmp_path, model)
+    same_weights(load_classifier(tmp_path, run, encoder), model)
 
 
 def test_a_model_is_read_back_from_its_folder(trained, encoder, task, tmp_path):
     save_classifier(tmp_path, trained[0])
     loaded = load_classifier(tmp_path, RUN, encoder)
-    batch = task.batch([3, 1], "test", 0)
-    inputs = batch.input_ids, batch.attention_mask
-    assert torch.equal(loaded(*inputs).logits, trained[0](*inputs).logits)
-    scores = [
-        fact_memory_score(model, task, 1, num_samples=20, batch_size=8)
-        for model in (loaded, trained[0])
-    ]
-    assert scores[0] == scores[1]
-    assert scores[0].num_samples == 20
-    assert scores[0].num_correct > 10
-    alone = fact_memory_score(loaded, task, 3, num_samples=20, is_memory_on=False)
-    whole = fact_memory_score(loaded, task, 3, num_samples=20)
-    assert 0 <= alone.num_correct < scores[0].num_correct
-    assert whole.num_samples == alone.num_samples
+    same_weights(loaded, trained[0])
+    counts = {"num_samples": 20, "batch_size": 8}
+    alone = fact_memory_scores(loaded, task, 1, **counts)
+    assert alone == fact_memory_scores(trained[0], task, 1, **counts)
+    assert list(alone) == ["on"]
+    assert alone["on"].num_samples == 20
+    assert alone["on"].num_correct > 10
+    longer = fact_memory_scores(loaded, task, 3, **counts)
+    assert list(longer) == ["on", "off"]
+    assert 0 <= longer["off"].num_correct < alone["on"].num_correct
+    assert longer["on"].num_samples == longer["off"].num_samples == 20
+
+
+def test_weights_that_cannot_be_are_refused(trained, encoder, tmp_path):
+    save_classifier(tmp_path, trained[0])
+    _ = load_classifier(tmp_path, RUN, encoder)
+    with pytest.raises(ConfigError, match=r"other options \(seed\)"):
+        _ = load_classifier(tmp_path, replace(RUN, seed=1), encoder)
+    path = tmp_path / WEIGHTS_NAME
+    _ = path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(StateError, match="is damaged"):
+        _ = load_classifier(tmp_path, RUN, encoder)
 
 
 def test_the_learning_rate_rises_and_falls():

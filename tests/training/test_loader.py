@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 from itertools import count, islice
 
@@ -45,6 +46,15 @@ def test_one_other_process_draws_them():
     assert [int(batch.input_ids[0, 1]) for batch in batches] == [2, 3, 4]
     assert batches[0].carry_len == 7
     assert batches[0].resets.tolist() == [True]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_meant_for_the_whole_group_does_not_end_who_draws(number):
+    batches = load_batches(WhoDraws(), 0, is_pinned=False)
+    drawer = int(next(batches).input_ids[0, 0])
+    os.kill(drawer, number)
+    later = [int(batch.input_ids[0, 0]) for batch in islice(batches, 40)]
+    assert later == [drawer] * 40
 
 
 @pytest.fixture(scope="module")

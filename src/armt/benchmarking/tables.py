@@ -111,11 +111,11 @@ def long_table(records: Sequence[Measurement]) -> str:
 def kernel_table(records: Sequence[Measurement]) -> str:
     """Returns what the time of a wave goes into: a row for each shape and commit."""
     whole = [each for each in records if each.name == "wave.kernel_us"]
-    kinds = list(dict.fromkeys(each.params["kind"] for each in whole))
+    kinds = list(dict.fromkeys(str(each.params["kind"]) for each in whole))
     found: dict[Key, dict[str, Measurement]] = {}
     for each in whole:
         key = (each.params["shape"], each.params["batch"], each.commit)
-        found.setdefault(key, {})[each.params["kind"]] = each
+        found.setdefault(key, {})[str(each.params["kind"])] = each
     rows = [
         [
             *map(str, key),

@@ -1,5 +1,7 @@
 """Accuracy on facts kept over long texts, at any number of segments."""
 
+from collections import Counter
+
 import torch
 
 from armt.evaluation.metrics import Score
@@ -8,18 +10,18 @@ from armt.tasks.fact_memory import FactMemory
 
 
 @torch.no_grad()
-def fact_memory_score(
+def fact_memory_scores(
     model: RecurrentClassifier,
     task: FactMemory,
     num_segments: int,
     *,
     num_samples: int,
     batch_size: int = 32,
-    is_memory_on: bool = True,
-) -> Score:
-    """Returns how many questions the model answers after texts of so many segments.
+) -> dict[str, Score]:
+    """Returns how many questions the model answers after texts of so many segments, arm by arm.
 
-    With the memory off it sees the last segment alone.
+    With the memory `on` it reads all of a text, with the memory `off` the last segment alone; of a
+    text of one segment only the first is told. The texts stay on the CPU.
 
     Args:
         model: the classifier, in evaluation mode.
@@ -27,13 +29,15 @@ def fact_memory_score(
         num_segments: whole segments of each text.
         num_samples: questions.
         batch_size: texts side by side.
-        is_memory_on: whether the model reads what comes before the last segment.
     """
-    num_seen = (num_segments if is_memory_on else 1) * task.config.segment_len
-    num_right = 0
+    seen = {"on": num_segments * task.config.segment_len}
+    if num_segments > 1:
+        seen["off"] = task.config.segment_len
+    num_right = Counter[str]()
     for first in range(0, num_samples, batch_size):
         num_rows = min(batch_size, num_samples - first)
         batch = task.batch([num_segments] * num_rows, "test", num_segments, first)
-        logits = model(batch.input_ids[:, -num_seen:].to(model.device)).logits
-        num_right += int((logits.argmax(-1).cpu() == batch.labels).sum())
-    return Score(num_right, num_samples)
+        for arm, num_seen in seen.items():
+            logits = model(batch.input_ids[:, -num_seen:]).logits
+            num_right[arm] += int((logits.argmax(-1).cpu() == batch.labels).sum())
+    return {arm: Score(num_right[arm], num_samples) for arm in seen}

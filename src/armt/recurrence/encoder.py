@@ -63,6 +63,7 @@ class RecurrentClassifier(PreTrainedModel):
     recurrence: RecurrenceConfig
     anatomy: Anatomy
     special_tokens: SpecialTokens
+    blend: float
 
     def init_state(self, batch_size: int = 1) -> State:
         """Returns the memory before anything was read."""
@@ -78,7 +79,8 @@ class RecurrentClassifier(PreTrainedModel):
     ) -> RecurrentClassifierOutput:
         """Classifies texts of any length, one row of the batch for each.
 
-        Without gradients the memory needed does not depend on the length.
+        Without gradients the memory needed does not depend on the length. A text on the CPU goes
+        to the model's device segment by segment, so that no more than these stand there.
 
         Args:
             input_ids: tokens of the texts, without special ones.
@@ -119,25 +121,42 @@ class RecurrentClassifier(PreTrainedModel):
         after = self.memory.write(written, (before,))[0]
         return after if rows is None else after.scatter_rows(rows, state), output
 
-    def _inputs(self, segment: RightSegment, state: State) -> dict[str, Tensor]:
-        """Lays out a segment: embeddings, and the mask of those behind a shorter row's end."""
+    def _inputs(self, segment: RightSegment, state: State) -> dict[str, Tensor | None]:
+        """Lays out a segment: embeddings, and the mask of those behind a shorter row's end.
+
+        Where all rows are alike there is none: to look whether one hides anything a model would
+        wait for its device.
+        """
         start_id, separator_id, pad_id = self.special_tokens
-        device, num_rows = segment.ids.device, len(segment.ids)
-        lengths = segment.lengths.to(device).unsqueeze(1)
-        places = torch.arange(segment.ids.shape[1] + 1, device=device)
-        text = torch.nn.functional.pad(segment.ids, (0, 1), value=separator_id)
-        text = text.masked_fill(places == lengths, separator_id)
-        text = text.masked_fill(places > lengths, pad_id)
+        text_ids = _moved(segment.ids, self.device)
+        device, (num_rows, width) = text_ids.device, text_ids.shape
+        text = torch.nn.functional.pad(text_ids, (0, 1), value=separator_id)
+        mask: Tensor | None = None
+        if not bool((segment.lengths == width).all()):
+            lengths = segment.lengths.to(device).unsqueeze(1)
+            places = torch.arange(width + 1, device=device)
+            text = text.masked_fill(places == lengths, separator_id)
+            text = text.masked_fill(places > lengths, pad_id)
+            mask = torch.nn.functional.pad(places <= lengths, (2 + self._num_tokens, 0), value=True)
+            mask = mask.long()
         edge = torch.full((num_rows, 1), start_id, device=device)
         ids = torch.cat([edge, torch.full_like(edge, separator_id), text], dim=1)
         embedded: Float[Tensor, "B T D"] = cast("Any", self.get_input_embeddings())(ids)
         mechanism = cast("Any", self.memory.mechanisms[0])
-        memory = mechanism.tokens(state).prefix.to(embedded)
-        is_there = torch.ones(num_rows, 2 + self._num_tokens, dtype=torch.long, device=device)
-        return {
-            "inputs_embeds": torch.cat([embedded[:, :1], memory, embedded[:, 1:]], dim=1),
-            "attention_mask": torch.cat([is_there, (places <= lengths).long()], dim=1),
-        }
+        memory = self._blended(mechanism.tokens(state).prefix.to(embedded))
+        embeds = torch.cat([embedded[:, :1], memory, embedded[:, 1:]], dim=1)
+        return {"inputs_embeds": embeds, "attention_mask": mask}
+
+    def _blended(self, memory: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"]:
+        """Mixes into each row's memory a random share of another row's, in training.
+
+        A memory that is only carried drifts: what was kept over the segments of the training fades
+        soon after. To answer in spite of this it must return to one of a few points each time.
+        """
+        if not (self.training and self.blend):
+            return memory
+        shares = self.blend * torch.rand_like(memory[:, :1, :1])
+        return torch.lerp(memory, memory.roll(1, 0), shares)
 
     @property
     def _num_tokens(self) -> int:
@@ -150,6 +169,7 @@ def attach_encoder(
     special_tokens: SpecialTokens,
     segment_len: int | None = None,
     bptt_depth: int | None = None,
+    blend: float = 0.0,
 ) -> RecurrentClassifier:
     """Gives an encoder that classifies texts a memory and returns it, changed in place.
 
@@ -159,29 +179,40 @@ def attach_encoder(
         special_tokens: what the encoder expects around a text.
         segment_len: text tokens of a segment; by default as many as fit the model's positions.
         bptt_depth: segments that a gradient goes back through the memory; none for all.
+        blend: greatest share of another row's memory that training mixes into a row's, below 0.5;
+            what is learned in spite of it is kept over more segments than were trained on.
 
     Raises:
         BackboneError: the model cannot carry a memory; the message says why.
-        ConfigError: segment and memory do not fit the model's positions.
+        ConfigError: segment and memory do not fit the model's positions, or the blend is no share
+            below a half.
     """
     if isinstance(model, RecurrentClassifier):
         raise BackboneError("This model carries a memory already. Load it anew.")
+    if not 0 <= blend < 0.5:
+        raise ConfigError(f"`blend` must lie in [0, 0.5). Got {blend}.")
     anatomy = examine_encoder(model)
     stack = MemoryStack(memory, anatomy)
-    room = (anatomy.max_positions or 0) - memory.num_memory_tokens - NUM_SPECIAL
-    segment_len = room if segment_len is None else segment_len
-    if anatomy.max_positions is not None and not 1 <= segment_len <= room:
-        raise ConfigError(
-            f"Segments of {segment_len} tokens with {memory.num_memory_tokens} memory tokens and "
-            f"{NUM_SPECIAL} special ones do not fit the model's {anatomy.max_positions} positions. "
-            f"Choose `segment_len` of at most {room}."
-        )
+    segment_len = _fitting_len(segment_len, memory.num_memory_tokens, anatomy)
     model.__class__ = _recurrent_class(type(model))
     recurrent = cast("RecurrentClassifier", model)
     recurrent.memory = stack.train(model.training)
     recurrent.recurrence = RecurrenceConfig(segment_len=segment_len, bptt_depth=bptt_depth)
-    recurrent.anatomy, recurrent.special_tokens = anatomy, special_tokens
+    recurrent.anatomy, recurrent.special_tokens, recurrent.blend = anatomy, special_tokens, blend
     return recurrent
+
+
+def _fitting_len(segment_len: int | None, num_memory_tokens: int, anatomy: Anatomy) -> int:
+    """Returns `segment_len`, by default as many tokens as fit the model's positions."""
+    room = (anatomy.max_positions or 0) - num_memory_tokens - NUM_SPECIAL
+    segment_len = room if segment_len is None else segment_len
+    if anatomy.max_positions is not None and not 1 <= segment_len <= room:
+        raise ConfigError(
+            f"Segments of {segment_len} tokens with {num_memory_tokens} memory tokens and "
+            f"{NUM_SPECIAL} special ones do not fit the model's {anatomy.max_positions} positions. "
+            f"Choose `segment_len` of at most {room}."
+        )
+    return segment_len
 
 
 def _cut_from_the_end(packed: PackedText, segment_len: int) -> Iterator[RightSegment]:
@@ -200,6 +231,13 @@ def _cut_from_the_end(packed: PackedText, segment_len: int) -> Iterator[RightSeg
         columns = columns.clamp_max(packed.ids.shape[1] - 1)
         ids = packed.ids[rows.unsqueeze(1).to(device), columns.to(device)]
         yield RightSegment(None if len(rows) == len(lengths) else rows, ids, own)
+
+
+def _moved(ids: Int[Tensor, "N W"], device: torch.device) -> Int[Tensor, "N W"]:
+    """Brings tokens to a device, a GPU without waiting for what it is at."""
+    if device.type == "cuda" and not ids.is_cuda:
+        ids = ids.pin_memory()
+    return ids.to(device, non_blocking=True)
 
 
 def _nothing_read(batch_size: int) -> RecurrentState:

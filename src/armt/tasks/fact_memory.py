@@ -90,12 +90,16 @@ class FactMemory:
         Raises:
             ConfigError: facts and question do not fit a row.
         """
-        width = max(num_segments) * self.config.segment_len
-        ids = torch.zeros(len(num_segments), width, dtype=torch.long)
-        mask = torch.zeros(len(num_segments), width, dtype=torch.bool)
-        labels = torch.zeros(len(num_segments), dtype=torch.long)
-        for row, number in enumerate(num_segments):
-            text, label = self._draw(number * self.config.segment_len, Dice(*key, row))
+        return self.short_batch([each * self.config.segment_len for each in num_segments], *key)
+
+    def short_batch(self, num_tokens: list[int], *key: str | int) -> FactBatch:
+        """Returns one row for each number of tokens, not whole segments; see `batch`."""
+        width = max(num_tokens)
+        ids = torch.zeros(len(num_tokens), width, dtype=torch.long)
+        mask = torch.zeros(len(num_tokens), width, dtype=torch.bool)
+        labels = torch.zeros(len(num_tokens), dtype=torch.long)
+        for row, number in enumerate(num_tokens):
+            text, label = self._draw(number, Dice(*key, row))
             ids[row, width - len(text) :] = torch.from_numpy(text.astype(np.int64))
             mask[row, width - len(text) :], labels[row] = True, label
         return FactBatch(ids, mask, labels)

@@ -10,11 +10,13 @@ from typing import NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from armt.core.errors import StateError
 from armt.core.files import atomic_path, write_text
 from armt.core.shapes import Tensor
 from armt.core.state import State
+from armt.recurrence.encoder import RecurrentClassifier
 from armt.recurrence.model import Recurrent
 from armt.training.optim import MasterAdamW
 
@@ -32,11 +34,14 @@ class Progress:
     num_skipped: int = 0
     num_skipped_in_row: int = 0
     seconds: float = 0.0
+    num_told: int = 0
+    """Answers since the last report, where a training goes by how many of them are right."""
+    num_right: int = 0
 
 
 def save_checkpoint(
     folder: Path,
-    model: Recurrent,
+    model: Recurrent | RecurrentClassifier,
     optimizer: MasterAdamW,
     progress: Progress,
     carried: tuple[State, ...] | None,
@@ -49,7 +54,7 @@ def save_checkpoint(
     files = {
         "model": dict(model.state_dict()),
         "optimizer": optimizer.tensors(),
-        "random": {"cpu": torch.get_rng_state()},
+        "random": _random_tensors(model.device),
         "carried": _carried_tensors(carried),
     }
     if target.exists():
@@ -69,17 +74,40 @@ def save_checkpoint(
 
 
 def load_newest(
-    folder: Path, model: Recurrent, optimizer: MasterAdamW
+    folder: Path, model: Recurrent | RecurrentClassifier, optimizer: MasterAdamW
 ) -> tuple[Progress, tuple[State, ...] | None] | None:
-    """Loads the newest whole checkpoint into model and optimiser; nothing if there is none."""
+    """Loads the newest whole checkpoint into model and optimiser; nothing if there is none.
+
+    Raises:
+        StateError: it is that of another model.
+    """
     for path in _checkpoints(folder):
         found = _read_valid(path)
         if found is not None:
-            _ = model.load_state_dict(found.files["model"], strict=False)
+            fill(model, found.files["model"], path)
             optimizer.load_tensors(found.files["optimizer"])
-            torch.set_rng_state(found.files["random"]["cpu"])
+            _set_random(found.files["random"], model.device)
             return found.progress, _carried_states(model, found.files["carried"])
     return None
+
+
+def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Writes the weights that stand in `path` into a model.
+
+    Raises:
+        StateError: they have other names or shapes than the model's.
+    """
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in tensors.items()}
+    changed = sorted(name for name in own | theirs if own.get(name) != theirs.get(name))
+    if changed:
+        first = changed[0]
+        raise StateError(
+            f"'{path}' holds the weights of another model: {len(changed)} differ, such as "
+            f"`{first}`, {theirs.get(first, 'not there')} instead of {own.get(first, 'none')}. "
+            "Give back the tokenizer that it was trained with, or train in a new folder."
+        )
+    _ = model.load_state_dict(tensors)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -108,6 +136,19 @@ def _read_valid(path: Path) -> _Checkpoint | None:
         return None
 
 
+def _random_tensors(device: torch.device) -> dict[str, Tensor]:
+    """Returns the states of the generators that a model on `device` draws from."""
+    found = {"cpu": torch.get_rng_state()}
+    return found | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else found
+
+
+def _set_random(tensors: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(tensors["cpu"])
+    # a run may go on on another kind of device, where there is nothing to go on from
+    if device.type == "cuda" and "cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["cuda"], device)
+
+
 def _owned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Copies to the CPU, so that tied tensors do not share memory, which the format refuses."""
     return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
@@ -126,7 +167,9 @@ def _carried_tensors(carried: tuple[State, ...] | None) -> dict[str, Tensor]:
     }
 
 
-def _carried_states(model: Recurrent, tensors: dict[str, Tensor]) -> tuple[State, ...] | None:
+def _carried_states(
+    model: Recurrent | RecurrentClassifier, tensors: dict[str, Tensor]
+) -> tuple[State, ...] | None:
     """Returns the carried states on the model's device.
 
     Raises:

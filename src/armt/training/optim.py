@@ -87,6 +87,12 @@ class MasterAdamW:
         self.publish()
 
 
+def cast_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Casts the weights in place, and nothing else: rotary frequencies need their digits."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
 def _master(parameter: nn.Parameter) -> Tensor:
     if parameter.dtype == torch.float32:
         return parameter

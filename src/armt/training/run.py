@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from armt.core.config import Config
 from armt.core.errors import ConfigError
 from armt.core.files import write_text
 from armt.memories.none import NoMemoryConfig
@@ -45,7 +46,7 @@ def prepare(
     Raises:
         ConfigError: the folder holds a run with other options.
     """
-    _claim(config, folder)
+    claim(config, folder)
     texts = text_folder or folder
     encoder = None if config.text is None else load_encoder(texts, config.text)
     model = build_model(config, encoder)
@@ -130,8 +131,12 @@ def _check_own_loss(config: RunConfig, model: Recurrent) -> None:
         )
 
 
-def _claim(config: RunConfig, folder: Path) -> None:
-    """Writes the config into the folder, or checks that it is the one that stands there."""
+def claim(config: Config, folder: Path) -> None:
+    """Writes the config into the folder, or checks that it is the one that stands there.
+
+    Raises:
+        ConfigError: the folder holds a run with other options.
+    """
     path = folder / "config.json"
     ours = json.dumps(config.to_dict(), indent=2, sort_keys=True)
     if path.exists():

@@ -11,16 +11,16 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from armt.core.errors import ArmtError
 from armt.core.shapes import Tensor
 from armt.core.state import State
 from armt.recurrence.model import Recurrent
 from armt.tasks.contract import TrainingStream
 from armt.training.checkpoint import Progress, load_newest, save_checkpoint
 from armt.training.config import RunConfig, StageConfig
+from armt.training.descent import descend
 from armt.training.graphed import GraphedStepper
 from armt.training.loader import load_batches
-from armt.training.optim import MasterAdamW, learning_rate_at
+from armt.training.optim import MasterAdamW, cast_weights, learning_rate_at
 from armt.training.step import EagerStepper, Stepper, StepResult
 from armt.training.stopping import StopRequest, stop_requests
 
@@ -99,7 +99,7 @@ class Trainer:
         self.accelerator = Accelerator()
         self.recurrent = model
         _ = cast("nn.Module", model).to(self.accelerator.device)
-        _cast_weights(model, getattr(torch, config.precision))
+        cast_weights(model, getattr(torch, config.precision))
         self.optimizer = MasterAdamW(model, config.optim)
         self.model: nn.Module = cast("Any", self.accelerator).prepare(model)
         self.progress = Progress()
@@ -150,7 +150,7 @@ class Trainer:
         for step, batch in zip(range(start, stage.num_steps), batches, strict=False):
             self.optimizer.set_learning_rate(learning_rate_at(stage, step))
             result = stepper(batch, self.carried)
-            norm = self._descend()
+            norm = descend(self.optimizer, self.progress, self.config.max_skipped, self.folder)
             # A state that is not finite would spoil all steps after it: its text is left out too.
             if not self.progress.num_skipped_in_row:
                 self.carried = result.carried
@@ -171,23 +171,6 @@ class Trainer:
         is_alone = not self.accelerator.use_distributed
         has_fixed_shapes = self.recurrent.memory.is_bounded
         return GraphedStepper(eager) if is_on_gpu and is_alone and has_fixed_shapes else eager
-
-    def _descend(self) -> Tensor:
-        """Takes one step down the gradient, or none if the gradient is not finite."""
-        norm = self.optimizer.step()
-        if bool(torch.isfinite(norm)):
-            self.progress.num_skipped_in_row = 0
-        else:
-            self.progress.num_skipped += 1
-            self.progress.num_skipped_in_row += 1
-        self.optimizer.zero_grad()
-        if self.progress.num_skipped_in_row > self.config.max_skipped:
-            raise ArmtError(
-                f"{self.progress.num_skipped_in_row} steps in a row had a gradient that is not "
-                f"finite (step {self.progress.step:,}). Lower the learning rate; the last good "
-                f"checkpoint is in '{self.folder}'."
-            )
-        return norm
 
     def _count(self, result: StepResult, num_tokens: int) -> None:
         tally, processes = self._tally, self.accelerator.num_processes
@@ -236,9 +219,3 @@ class Trainer:
                 self.folder, self.recurrent, self.optimizer, self.progress, self.carried
             )
         self.accelerator.wait_for_everyone()
-
-
-def _cast_weights(model: nn.Module, dtype: torch.dtype) -> None:
-    """Casts the weights in place, and nothing else: rotary frequencies need their digits."""
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(dtype)
