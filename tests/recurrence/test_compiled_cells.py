@@ -254,6 +254,7 @@ def test_a_gpu_compiles_where_it_is_asked_to(on_gpu):
     assert isinstance(compiler, Compiler)
     assert choose_compiler(compiled) is compiler
     assert compiled.schedule().compiler is compiler
+    assert compiled.schedule(may_compile=False).compiler is None
 
 
 def test_a_gpu_reads_in_waves_what_is_narrow_or_long(on_gpu, monkeypatch):

@@ -6,7 +6,6 @@ what comes from the memory.
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -83,7 +82,7 @@ def inspect_text(model: Recurrent, ids: Int[Tensor, "B T"]) -> Inspection:
             f"A memory is written segment by segment, {length} tokens each. Got a text of "
             f"{ids.shape[1]} tokens: give a longer one."
         )
-    schedule = replace(model.schedule(), compiler=None)
+    schedule = model.schedule(may_compile=False)
     empty = states = model.memory.init_states(len(ids))
     findings: list[Finding] = []
     with evaluating(model):

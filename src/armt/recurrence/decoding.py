@@ -165,7 +165,7 @@ def _step(
 
 def _feed(model: "Recurrent", group: Group, ids: Int[Tensor, "N T"]) -> Float[Tensor, "N 1 V"]:
     """Feeds the next tokens of a group, ending segments as they fill."""
-    segment_len, schedule = model.recurrence.segment_len, model.schedule()
+    segment_len, schedule = model.recurrence.segment_len, model.schedule(may_compile=False)
     logits: Tensor | None = None
     while ids.shape[1]:
         num_old = int(group.state.num_pending[0])

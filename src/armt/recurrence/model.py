@@ -280,8 +280,11 @@ class Recurrent(PreTrainedModel):
         assert self.anatomy.cache_name is not None, "a decoder that was examined has a cache"
         return self.anatomy.cache_name
 
-    def schedule(self) -> SequentialSchedule:
-        """Returns what runs one segment of this model."""
+    def schedule(self, *, may_compile: bool = True) -> SequentialSchedule:
+        """Returns what runs one segment of this model.
+
+        Whether its cells can be compiled takes a walk over all layers; with a cache none are.
+        """
         return SequentialSchedule(
             memory=self.memory,
             layers=self.anatomy.layers,
@@ -290,7 +293,7 @@ class Recurrent(PreTrainedModel):
             forward=cast("Any", super()).forward,
             segment_len=self.recurrence.segment_len,
             cache_name=self._cache_name,
-            compiler=choose_compiler(self),
+            compiler=choose_compiler(self) if may_compile else None,
             adapters=None if self.adapters is None else AdapterSwitch(self, self.adapters),
         )
 
