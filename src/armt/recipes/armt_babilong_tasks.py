@@ -22,7 +22,7 @@ _PAPER = "arXiv:2407.04841"
 _DENSE_TOKENS = 256 * 128
 """Tokens of a batch of dense rows, as in the QA1 recipe."""
 
-_TINY_SEGMENT_LEN = 128
+_TINY_SEGMENT_LEN, _TINY_DENSE_TOKENS = 256, 16 * 256
 
 
 class _Plan(NamedTuple):
@@ -37,8 +37,8 @@ class _Plan(NamedTuple):
     hold_steps: int
     long_steps: int
 
-    helper_weight: float
-    """Less where many helping questions stand against few of the task's own."""
+    easier_weight: float
+    """Less where many easier questions stand against few of the task's own."""
 
 
 _PLANS = {
@@ -141,10 +141,16 @@ def _tiny_run(name: str) -> RunConfig:
     """Returns the run with a small model, short segments and few steps."""
     run, plan = _run(name), _PLANS[name]
     look_up, hold, hold_on, hold_long = run.stages
-    text = {"batch_size": 4, "segment_len": _TINY_SEGMENT_LEN, "carry_len": 2 * _TINY_SEGMENT_LEN}
+    text = {"batch_size": 4, "segment_len": _TINY_SEGMENT_LEN, "carry_len": _TINY_SEGMENT_LEN}
     near = {**text, "tail_len": (40, 40), "num_questions": 3, "gap_len": (8, 32)}
     far = {**near, "gap_len": (16, 256)}
-    dense_rows = {"batch_size": 16, "segment_len": _TINY_SEGMENT_LEN, "gap_len": (2, 8)}
+    row_len = min(plan.look_up_len, _TINY_SEGMENT_LEN)
+    dense_rows = {
+        "batch_size": _TINY_DENSE_TOKENS // row_len,
+        "sequence_len": row_len,
+        "segment_len": _TINY_SEGMENT_LEN,
+        "gap_len": (2, 8),
+    }
     return replace(
         run,
         name=f"armt_babilong_{name}_tiny",
@@ -167,7 +173,7 @@ def _changed(
 ) -> StageConfig:
     """Returns the stage with the plan's stories and so many steps."""
     assert isinstance(stage.stream, FactStreamConfig), "a stage of facts in long texts"
-    told = {"tasks": plan.tasks, "helper_weight": plan.helper_weight}
+    told = {"tasks": plan.tasks, "easier_weight": plan.easier_weight}
     return replace(stage, num_steps=num_steps, stream=replace(stage.stream, **told, **changes))
 
 

@@ -22,14 +22,14 @@ CARRIED = {
     "num_questions": 4,
     "gap_len": (16, 300),
     "epoch_steps": 6,
-    "helper_weight": 0.5,
+    "easier_weight": 0.5,
 }
 DENSE = {
     "batch_size": 8,
     "is_dense": True,
     "sequence_len": 500,
     "gap_len": (4, 12),
-    "helper_weight": 0.1,
+    "easier_weight": 0.1,
 }
 CUT = {"segment_len": 64, "border_share": 0.5, "confuser_gap": 100, "confuser_border_share": 0.5}
 ASKED = re.compile(
@@ -119,7 +119,7 @@ def test_all_tasks_occur_and_differ_from_epoch_to_epoch(store, encoder):
     """A question tells its task, but for those of task 1 and 2, which also help."""
     forms = {"qa3": "Where was", "qa4": "What is", "qa5": "W(?:ho|hat did)", "qa2": "Where is the"}
     for options in (CARRIED, DENSE):
-        changes = {"tasks": TASKS, "batch_size": 24, "helper_weight": 0.0, "epoch_steps": 1}
+        changes = {"tasks": TASKS, "batch_size": 24, "easier_weight": 0.0, "epoch_steps": 1}
         (batch,) = batches(store, encoder, {**options, **changes}, 1)
         seen = Counter()
         for text in (encoder.decode(ids.tolist()) for ids in batch.input_ids):
@@ -134,7 +134,7 @@ def test_all_tasks_occur_and_differ_from_epoch_to_epoch(store, encoder):
 
 
 def test_without_weight_no_question_helps(store, encoder):
-    options = {**CARRIED, "tasks": ("qa3",), "helper_weight": 0.0}
+    options = {**CARRIED, "tasks": ("qa3",), "easier_weight": 0.0}
     asked = [
         question
         for batch in batches(store, encoder, options, 6)
@@ -206,7 +206,7 @@ def test_no_story_of_the_evaluation_is_told(store, encoder, task):
     [
         ({"tasks": ("qa6",)}, "must name some of qa1, .* Got qa6"),
         ({"tasks": ()}, "Got none"),
-        ({"helper_weight": 1.0}, r"`helper_weight` must lie in \[0, 1\). Got 1.0"),
+        ({"easier_weight": 1.0}, r"`easier_weight` must lie in \[0, 1\). Got 1.0"),
     ],
 )
 def test_impossible_options_are_refused(options, message):

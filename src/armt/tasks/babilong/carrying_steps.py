@@ -32,23 +32,23 @@ _WHAT_WEIGHT = 2.0
 Answers = dict[str, str | None]
 
 
-def carrying_sentences(helper_weight: float, *, has_before: bool) -> Sentences:
+def carrying_sentences(easier_weight: float, *, has_before: bool) -> Sentences:
     """Returns the sentences of task 2, or of task 3, which asks where an object was before.
 
     Args:
-        helper_weight: weight of the questions that are easier than the task's own; 0 for none.
+        easier_weight: weight of the questions that are easier than the task's own; 0 for none.
         has_before: whether task 3 is meant.
     """
     before = [where_was_thing(*each) for each in product(OBJECTS, PLACES)]
     things = [where_is_thing(thing) for thing in OBJECTS]
     people = [where_is_person(person) for person in PEOPLE]
     own = before if has_before else things
-    helping = ([*things, *people] if has_before else people) if helper_weight else []
+    easier = ([*things, *people] if has_before else people) if easier_weight else []
     return Sentences(
         facts=_facts(PEOPLE),
-        questions=(*own, *helping),
+        questions=(*own, *easier),
         answers=PLACES,
-        weights=(*[1.0] * len(own), *[helper_weight] * len(helping)),
+        weights=(*[1.0] * len(own), *[easier_weight] * len(easier)),
     )
 
 

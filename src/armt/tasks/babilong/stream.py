@@ -50,8 +50,8 @@ class FactStreamConfig(Config):
     tasks: tuple[str, ...] = ("qa1",)
     """Of which each text, or dense row, tells and asks one, each as likely; `qa1` to `qa5`."""
 
-    helper_weight: float = 0.0
-    """How often a question that helps with a task is asked for one of its own, such as where a
+    easier_weight: float = 0.0
+    """How often an easier question is asked for one of the task's own, such as where a
     person is in task 2; 0 for never. Tasks 2 and 3 have such."""
 
     batch_size: int = 32
@@ -129,8 +129,8 @@ class FactStreamConfig(Config):
                 f"`tasks` must name some of {', '.join(TASKS)}. "
                 f"Got {', '.join(self.tasks) or 'none'}."
             )
-        if not 0 <= self.helper_weight < 1:
-            raise ConfigError(f"`helper_weight` must lie in [0, 1). Got {self.helper_weight}.")
+        if not 0 <= self.easier_weight < 1:
+            raise ConfigError(f"`easier_weight` must lie in [0, 1). Got {self.easier_weight}.")
 
     def _check_carry(self) -> None:
         if self.carry_len == 0 and self.epoch_steps > 1:
@@ -155,7 +155,7 @@ class FactStreamConfig(Config):
 
     def tables(self, encoder: TextEncoder) -> list[WorldTable]:
         """Returns the encoded worlds of the tasks."""
-        return [WorldTable(encoder, task_world(task, self.helper_weight)) for task in self.tasks]
+        return [WorldTable(encoder, task_world(task, self.easier_weight)) for task in self.tasks]
 
     def build(
         self, store: BackgroundStore, encoder: TextEncoder, seed: int = 0

@@ -1,6 +1,6 @@
 """The worlds of the tasks that a training stream can tell: tasks 1 to 5.
 
-| task | told | asked | helping questions |
+| task | told | asked | easier questions |
 |---|---|---|---|
 | `qa1` | moves | where a person is | |
 | `qa2` | moves, gets, drops | where an object is | where a person is |
@@ -51,12 +51,12 @@ WALKING_WORDS = Words(PEOPLE, PLACES, MOVE_VERBS)
 """The words of task 1."""
 
 
-def task_world(task: str, helper_weight: float) -> World:
+def task_world(task: str, easier_weight: float) -> World:
     """Returns the world of a task.
 
     Args:
         task: `qa1` to `qa5`.
-        helper_weight: how often a helping question is asked for one of the task's own; with 0 it
+        easier_weight: how often an easier question is asked for one of the task's own; with 0 it
             never is.
 
     Raises:
@@ -74,7 +74,7 @@ def task_world(task: str, helper_weight: float) -> World:
     if task == "qa5":
         return SteppedWorld(giving_sentences(), giving_words(), giving_steps)
     has_before = task == "qa3"
-    sentences = carrying_sentences(helper_weight, has_before=has_before)
+    sentences = carrying_sentences(easier_weight, has_before=has_before)
     there_share = THERE_SHARE if has_before else 1.0
 
     def steps(dice: Dice) -> Iterator[Step]:

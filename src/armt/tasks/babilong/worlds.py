@@ -163,7 +163,7 @@ class SteppedWorld:
         return Telling(np.asarray(facts, dtype=np.int64), known)
 
     def can_ask(self, step: Step) -> bool:
-        """Whether the step answers a question of full weight, so that none is a mere help."""
+        """Whether the step answers a question of full weight, so not an easier one."""
         weights = self.sentences.weights
         return any(
             answer is not None and question in self._questions
