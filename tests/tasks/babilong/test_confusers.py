@@ -18,6 +18,7 @@ from armt.tasks.babilong.confusers import Confusers, ConfusingWalk, NameSwaps, s
 from armt.tasks.babilong.corpus import Book
 from armt.tasks.babilong.row_text import BorderCuts, RowText
 from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.task_worlds import WalkingWorld
 from armt.tasks.contract import Ids
 from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.tokenizer import train_tokenizer
@@ -27,6 +28,7 @@ NAMED = "Nobody knew why Mary had kept the old letters for so very many years af
 PLACED = "They sat down in the kitchen and spoke of nothing but the weather until evening."
 BOTH = "It was long since John had been seen in the garden with his brother and the dog."
 BARE = "Xylographers went on and on for years upon years until it was over at last for them."
+WORLDS = [WalkingWorld()]
 NATURAL = {NAMED, PLACED, BOTH}
 
 
@@ -73,17 +75,17 @@ def test_leaves_out_books_that_may_not_be_read(
 ) -> None:
     closed = replace(novel, books=(1,))
     assert not len(sentences_with(closed, [np.asarray(encoder.encode(" Mary"))]))
-    assert len(NameSwaps(novel, encoder))
-    assert not len(NameSwaps(closed, encoder))
+    assert len(NameSwaps(novel, encoder, WORLDS))
+    assert not len(NameSwaps(closed, encoder, WORLDS))
     rng = np.random.default_rng(0)
     background = BackgroundWalk(closed, rng).take(300)
-    assert Confusers(closed, encoder).mix(background, rng, 10) is background
+    assert Confusers(closed, encoder, WORLDS).mix(background, rng, 10) is background
 
 
 def test_draws_sentences_with_person_and_place_more_often(
     novel: BackgroundStore, encoder: TokenizerEncoder
 ) -> None:
-    drawn = Confusers(novel, encoder).draw(np.random.default_rng(0), 6000)
+    drawn = Confusers(novel, encoder, WORLDS).draw(np.random.default_rng(0), 6000)
     counts = Counter(_texts(encoder, drawn))
     natural = {text: count for text, count in counts.items() if text in NATURAL}
     num_natural = sum(natural.values())
@@ -100,7 +102,10 @@ def test_mixed_text_is_the_old_one_with_whole_sentences_between(
 ) -> None:
     rng = np.random.default_rng(1)
     walk = ConfusingWalk(
-        BackgroundWalk(novel, np.random.default_rng(2)), Confusers(novel, encoder), rng, 60
+        BackgroundWalk(novel, np.random.default_rng(2)),
+        Confusers(novel, encoder, WORLDS),
+        rng,
+        60,
     )
     mixed = walk.take(2000)
     plain = BackgroundWalk(novel, np.random.default_rng(2)).take(2000)
@@ -134,7 +139,7 @@ def test_mixed_text_is_the_old_one_with_whole_sentences_between(
 
 def test_only_whole_words_are_replaced(store: BackgroundStore, encoder: TokenizerEncoder) -> None:
     half = replace(store, books=store.books[::2])
-    swaps, rng = NameSwaps(half, encoder), np.random.default_rng(3)
+    swaps, rng = NameSwaps(half, encoder, WORLDS), np.random.default_rng(3)
     made = _texts(encoder, (swaps.draw(rng) for _ in range(400)))
     sources: dict[int, list[str]] = defaultdict(list)
     ranges = [np.arange(*half.book_offsets[book : book + 2]) for book in half.books]
@@ -153,7 +158,10 @@ def test_what_is_drawn_depends_on_the_chance_alone(
     store: BackgroundStore, encoder: TokenizerEncoder
 ) -> None:
     runs = [
-        _texts(encoder, Confusers(store, encoder).draw(np.random.default_rng(seed), 50))
+        _texts(
+            encoder,
+            Confusers(store, encoder, WORLDS).draw(np.random.default_rng(seed), 50),
+        )
         for seed in (5, 5, 6)
     ]
     assert runs[0] == runs[1] != runs[2]
@@ -175,7 +183,7 @@ def _own_store(sentences: Iterable[str]) -> tuple[BackgroundStore, TokenizerEnco
 def test_no_sentence_becomes_a_fact() -> None:
     tail = "went back to the kitchen with the dog of the house that evening."
     store, encoder = _own_store([f"Tom {tail}", f"Tom saw how Bob {tail}"])
-    swaps, rng = NameSwaps(store, encoder), np.random.default_rng(0)
+    swaps, rng = NameSwaps(store, encoder, WORLDS), np.random.default_rng(0)
     made = _texts(encoder, (swaps.draw(rng) for _ in range(300)))
     assert not [text for text in made if _facts_of(text)]
     assert {text.split()[0] for text in made} == set(PEOPLE)
@@ -185,9 +193,9 @@ def test_no_sentence_becomes_a_fact() -> None:
 
 def test_a_background_of_nothing_but_facts_is_told() -> None:
     store, encoder = _own_store(["Mary went to the kitchen and it was dark all over that place."])
-    assert len(NameSwaps(store, encoder))
+    assert len(NameSwaps(store, encoder, WORLDS))
     with pytest.raises(DataError, match="become facts of the world"):
-        _ = NameSwaps(store, encoder).draw(np.random.default_rng(0))
+        _ = NameSwaps(store, encoder, WORLDS).draw(np.random.default_rng(0))
 
 
 def test_stream_with_confusers_is_deterministic_and_differs_from_one_without(
@@ -216,7 +224,7 @@ def test_refuses_a_negative_distance() -> None:
 
 
 def test_a_sentence_is_cut_near_a_name(novel: BackgroundStore, encoder: TokenizerEncoder) -> None:
-    confusers, rng = Confusers(novel, encoder), np.random.default_rng(0)
+    confusers, rng = Confusers(novel, encoder, WORLDS), np.random.default_rng(0)
     distances: Counter[int] = Counter()
     for _ in range(300):
         sentence, cut = confusers.draw_cut(rng)
@@ -238,7 +246,7 @@ def test_what_is_written_over_borders_touches_no_fact(
     ends = np.sort(rng.choice(np.arange(20, len(before)), 500, replace=False))
     after = before.copy()
     text = RowText(after, ends - 8, ends, known=np.zeros((len(ends) + 1, 4)))
-    confuse_borders(text, rng, BorderCuts(0.5, 100), Confusers(novel, encoder))
+    confuse_borders(text, rng, BorderCuts(0.5, 100), Confusers(novel, encoder, WORLDS))
     for start, end in zip(text.fact_starts, ends, strict=True):
         assert (after[start:end] == 3).all()
     is_new = after != before

@@ -4,8 +4,8 @@ A novel says "Mary had not known" or "he went into the kitchen" once in a hundre
 memory that writes such a sentence loses a fact, so over millions of tokens these few decide; in
 training they are too rare to be learned from. Half of those put in stand in the same books as the
 rest; the other half are made from sentences about others: a capitalised word, a name or the first
-of the sentence, becomes a person of the world, or the noun after a "the" one of its places. What is
-made never holds a fact word for word.
+of the sentence, becomes a person of the world, or the noun after a "the" one of its places or
+objects. What is made never holds a fact word for word.
 """
 
 import re
@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from armt.core.errors import DataError
-from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES, IntArray, move_text
+from armt.tasks.babi.world import IntArray
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.walks import Background, BackgroundWalk
+from armt.tasks.babilong.worlds import World, all_words
 from armt.tasks.contract import Ids, TextEncoder
 
 _BOTH_SHARE = 0.3
@@ -70,18 +71,22 @@ def _sentences_of(store: BackgroundStore, is_held: npt.NDArray[np.bool_]) -> Int
 
 @final
 class Confusers:
-    """The sentences of a store that name people or places of the bAbI world, and more such."""
+    """The sentences of a store that name people or things of bAbI worlds, and more such."""
 
-    def __init__(self, store: BackgroundStore, encoder: TextEncoder) -> None:
-        """Finds them once."""
+    def __init__(
+        self, store: BackgroundStore, encoder: TextEncoder, worlds: Sequence[World]
+    ) -> None:
+        """Finds them once, for the words of all `worlds`."""
         self._store = store
-        people, places = (
-            sentences_with(store, spellings(names, encoder)) for names in (PEOPLE, PLACES)
+        words = all_words(worlds)
+        people, things = (
+            sentences_with(store, spellings(names, encoder))
+            for names in (words.people, words.things)
         )
-        self._both = np.intersect1d(people, places)
-        self._either = np.union1d(people, places)
-        self._swaps = NameSwaps(store, encoder)
-        self._names = spellings((*PEOPLE, *PLACES), encoder)
+        self._both = np.intersect1d(people, things)
+        self._either = np.union1d(people, things)
+        self._swaps = NameSwaps(store, encoder, worlds)
+        self._names = spellings((*words.people, *words.things), encoder)
 
     def draw(self, rng: np.random.Generator, num_sentences: int) -> list[Ids]:
         """Draws sentences with replacement; none if the store has no such sentence."""
@@ -131,20 +136,20 @@ class Confusers:
 
 @final
 class NameSwaps:
-    """Sentences about others, with names of the bAbI world put in."""
+    """Sentences about others, with names of bAbI worlds put in."""
 
-    def __init__(self, store: BackgroundStore, encoder: TextEncoder) -> None:
+    def __init__(
+        self, store: BackgroundStore, encoder: TextEncoder, worlds: Sequence[World]
+    ) -> None:
         """Finds the tokens that are names, and those that are nouns after a "the"."""
         self._store = store
-        self._people, self._places = (
-            [np.asarray(encoder.encode(f" {name}")) for name in names] for names in (PEOPLE, PLACES)
+        named = all_words(worlds)
+        self._people, self._things = (
+            [np.asarray(encoder.encode(f" {name}")) for name in names]
+            for names in (named.people, named.things)
         )
-        self._facts = [
-            move_text(person, verb, place).removesuffix(".")
-            for person in range(len(PEOPLE))
-            for verb in range(len(MOVE_VERBS))
-            for place in range(len(PLACES))
-        ]
+        facts = [fact.removesuffix(".") for world in worlds for fact in world.sentences.facts]
+        self._facts = list(dict.fromkeys(facts))
         self._decode = encoder.decode
         counts = np.bincount(store.tokens, minlength=encoder.vocab_size)
         words = [encoder.decode([token]) for token in range(encoder.vocab_size)]
@@ -157,7 +162,7 @@ class NameSwaps:
         self._article = encoder.encode(" the")[0]
         names, nouns = self._find(store.tokens)
         self._numbers = _sentences_of(store, names | nouns)
-        verbs = sentences_with(store, spellings(MOVE_VERBS, encoder))
+        verbs = sentences_with(store, spellings(named.verbs, encoder))
         self._moving = np.intersect1d(_sentences_of(store, names), verbs)
 
     def __len__(self) -> int:
@@ -190,14 +195,15 @@ class NameSwaps:
         return self._is_name[tokens] & is_whole, self._is_noun[tokens] & is_whole & follows
 
     def _swap(self, sentence: Ids, rng: np.random.Generator) -> Ids:
-        """Puts a person in the place of a name, a place in that of a noun, or both."""
+        """Puts a person in the place of a name, a thing in that of a noun, or both."""
         names, nouns = (np.flatnonzero(found) for found in self._find(sentence))
         is_both = bool(rng.random() < 0.5)
         put: dict[int, Ids] = {}
         if len(nouns) and (is_both or not len(names)):
-            put[int(rng.choice(nouns))] = self._places[int(rng.integers(len(PLACES)))]
+            put[int(rng.choice(nouns))] = self._things[int(rng.integers(len(self._things)))]
         if len(names) and (is_both or not put):
-            name, person = sentence[rng.choice(names)], self._people[rng.integers(len(PEOPLE))]
+            name = sentence[rng.choice(names)]
+            person = self._people[rng.integers(len(self._people))]
             put |= {int(place): person for place in names if sentence[place] == name}
         parts = [put.get(place, sentence[place : place + 1]) for place in range(len(sentence))]
         return np.concatenate(parts)

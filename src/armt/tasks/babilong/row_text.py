@@ -6,15 +6,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from armt.tasks.babi.world import NOWHERE, PEOPLE, IntArray, draw_moves, known_places
+from armt.tasks.babi.world import NOWHERE, IntArray
 from armt.tasks.babilong.walks import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import Items, WorldTable
+from armt.tasks.babilong.worlds import FloatArray
 from armt.tasks.contract import Ids
 
 BoolArray = npt.NDArray[np.bool_]
 
 _LOG_SPREAD = math.log(4.0)
 """Distances within one text lie within this factor of its own scale."""
+
+_EARLY_LEN = 256
+"""The early facts of a text stand within so much background, or less if it is short."""
 
 _QUESTION_SHARE = 0.5
 """Share of questions among the items of a dense text."""
@@ -27,7 +31,7 @@ class RowText(NamedTuple):
     fact_starts: IntArray
     fact_ends: IntArray
     known: IntArray
-    """Places of all people after so many facts, (number of facts + 1, people)."""
+    """Answers of all questions after so many facts, (number of facts + 1, questions)."""
 
 
 class BorderCuts(NamedTuple):
@@ -83,26 +87,29 @@ def draw_row_text(
     Args:
         walk: where the background comes from.
         table: the encoded facts.
-        rng: decides density, positions and moves.
+        rng: decides density, positions and story.
         shape: length of the text (the background alone is as long, so that no text falls short) and
-            the length within which one to four facts stand for sure.
+            the length within which the first question should find its facts.
         gap_len: least and greatest scale of the distance between facts, in tokens.
         cuts: how many facts are moved onto a border of segments.
     """
-    text_len, early_len = shape
+    text_len, reach = shape
     background = walk.take(text_len)
-    early = rng.integers(early_len, size=rng.integers(1, len(PEOPLE) + 1))
+    story = table.world.open(rng)
+    room = reach - story.num_settled * table.max_fact_len
+    early_len = max(1, min(_EARLY_LEN, reach // 2, room))
+    early = rng.integers(early_len, size=story.num_early)
     gaps = draw_gaps(rng, gap_len, (1, text_len))[0]
     due = np.sort(np.concatenate([early, gaps[gaps < text_len]]))
-    moves = draw_moves(rng, len(due))
-    items = table.items(table.facts(moves))
-    positions = _snap(background.gaps, due)
+    told = story.tell(len(due))
+    items = table.items(told.facts)
+    positions = _snap(background.gaps, due[: len(told.facts)])
     if cuts.share:
-        positions = _onto_borders(positions, items.lens, rng, cuts)
+        positions = _onto_borders(positions, items.lens, story.num_settled, rng, cuts)
         positions = np.minimum(positions, len(background.tokens))
     ends = positions + np.cumsum(items.lens)
     tokens = _insert(background.tokens, positions, items)[:text_len]
-    return RowText(tokens, ends - items.lens, ends, known_places(moves))
+    return RowText(tokens, ends - items.lens, ends, told.known)
 
 
 def draw_dense_texts(
@@ -114,13 +121,14 @@ def draw_dense_texts(
 ) -> DenseTexts:
     """Draws texts with facts and answered questions all along.
 
-    The first item of a text is a fact; each later one is a question about a person already told of,
-    or a fact, with equal chances. Every text begins at another place of the background.
+    The first item of a text is a fact; each later one is a question that the facts answer, or a
+    fact, with equal chances; a fact where there is no such question, a question where the story has
+    no more facts. Every text begins at another place of the background.
 
     Args:
         walk: where the background comes from.
         table: the encoded facts and questions.
-        rng: decides density, positions, moves and questions.
+        rng: decides density, positions, stories and questions.
         shape: number of texts and their length in tokens.
         gap_len: least and greatest scale of the distance between items, in tokens.
     """
@@ -145,22 +153,45 @@ def draw_dense_texts(
     return DenseTexts(tokens[where], marks[where])
 
 
-def _draw_items(table: WorldTable, rng: np.random.Generator, shape: tuple[int, ...]) -> IntArray:
-    """Draws the numbers of facts and questions, one world a row."""
+def _draw_items(table: WorldTable, rng: np.random.Generator, shape: tuple[int, int]) -> IntArray:
+    """Draws the numbers of facts and questions, one story a row."""
     asks = rng.random(shape) < _QUESTION_SHARE
     asks[:, 0] = False
-    moves = draw_moves(rng, shape)
-    num_told = (~asks).cumsum(axis=1)
-    facts = np.take_along_axis(table.facts(moves), num_told - 1, axis=1)
-    known = np.take_along_axis(known_places(moves), num_told[..., None], axis=1)
-    people = order_known(known, rng.random(known.shape))[..., :1]
-    places = np.take_along_axis(known, people, axis=-1)
-    return np.where(asks, table.questions(people, places)[..., 0], facts)
+    told = table.world.tell_many(rng, shape)
+    num_told = _settle(asks, told.known)
+    facts = np.take_along_axis(told.facts, np.minimum(num_told, told.facts.shape[1]) - 1, axis=1)
+    known = np.take_along_axis(told.known, num_told[..., None], axis=1)
+    drawn = table.priorities(rng.random(known.shape))
+    asked = order_known(known, drawn)[..., :1]
+    answers = np.take_along_axis(known, asked, axis=-1)
+    assert (answers[asks] >= 0).all(), "only what was told is asked"
+    return np.where(asks, table.questions(asked, answers)[..., 0], facts)
 
 
-def order_known(known: IntArray, priorities: npt.NDArray[np.float64]) -> IntArray:
-    """Returns the people by rising priority, those of unknown place last; (..., people)."""
-    return np.argsort(np.where(known == NOWHERE, 2.0, priorities), axis=-1)
+def _settle(asks: BoolArray, known: IntArray) -> IntArray:
+    """Makes facts of the questions without an answer, and questions of the facts not to be had.
+
+    Args:
+        asks: which items are questions, (texts, items); changed in place.
+        known: the answers after so many facts, (texts, facts + 1, questions).
+
+    Returns:
+        Facts told up to each item, itself included, (texts, items).
+    """
+    most, has_answer = known.shape[1] - 1, (known >= 0).any(axis=-1)
+    while True:
+        num_told = (~asks).cumsum(axis=1)
+        is_open = asks & ~np.take_along_axis(has_answer, np.minimum(num_told, most), axis=1)
+        if not is_open.any():
+            break
+        asks &= ~is_open
+    asks |= num_told > most
+    return np.minimum(num_told, most)
+
+
+def order_known(known: IntArray, priorities: FloatArray) -> IntArray:
+    """Returns the questions by rising priority, those without answer last; (..., questions)."""
+    return np.argsort(np.where(known == NOWHERE, np.inf, priorities), axis=-1)
 
 
 def _snap(gaps: IntArray, due: IntArray) -> IntArray:
@@ -169,7 +200,11 @@ def _snap(gaps: IntArray, due: IntArray) -> IntArray:
 
 
 def _onto_borders(
-    positions: IntArray, lens: IntArray, rng: np.random.Generator, cuts: BorderCuts
+    positions: IntArray,
+    lens: IntArray,
+    num_settled: int,
+    rng: np.random.Generator,
+    cuts: BorderCuts,
 ) -> IntArray:
     """Moves some of the items so that the nearest border of segments after the first cuts them.
 
@@ -178,11 +213,13 @@ def _onto_borders(
     Args:
         positions: where in the background the items are put in, rising.
         lens: tokens of each item, at least two.
+        num_settled: how many of the first ones stay where they are.
         rng: decides which are moved, and where they are cut.
         cuts: how many, and where the borders are.
     """
     pushed = np.cumsum(lens) - lens
     is_moved = rng.random(len(positions)) < cuts.share
+    is_moved[:num_settled] = False
     borders = np.maximum(np.round((positions + pushed) / cuts.segment_len), 1) * cuts.segment_len
     starts = borders.astype(np.int64) - rng.integers(1, lens)
     return np.maximum.accumulate(np.where(is_moved, starts - pushed, positions))

@@ -1,6 +1,6 @@
-"""The endless training stream of task 1: facts in a long text, and what was told is asked.
+"""The endless training stream of tasks 1 to 5: facts in a long text, and what was told is asked.
 
-A row reads one text for a number of batches, its epoch; `carry_len` tokens of it in each batch.
+A row tells a story in a text for a number of batches, its epoch; `carry_len` tokens of it in each.
 After them stands a tail that is thrown away again: a preview of the text that follows, then
 questions with their answers. So each batch asks about everything told since the epoch began, while
 the carried text itself never holds a question.
@@ -23,22 +23,21 @@ import torch
 
 from armt.core.config import Config
 from armt.core.errors import ConfigError, DataError
-from armt.tasks.babi.world import PEOPLE, IntArray
+from armt.tasks.babi.world import IntArray
 from armt.tasks.babilong.borders import confuse_borders
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk
 from armt.tasks.babilong.row_text import (
     BorderCuts,
-    RowText,
     draw_dense_texts,
     draw_row_text,
     order_known,
 )
 from armt.tasks.babilong.store import BackgroundStore
+from armt.tasks.babilong.task_worlds import TASKS, task_world
 from armt.tasks.babilong.walks import BackgroundWalk, Walk
-from armt.tasks.babilong.world_table import WorldTable
+from armt.tasks.babilong.world_table import Items, WorldTable
 from armt.tasks.contract import NO_LABEL, Batch, TextEncoder
 
-_EARLY_LEN = 256
 _LENGTHS_SEED, _EPOCH_SEED, _BATCH_SEED, _DENSE_SEED = 1, 2, 3, 4
 _NUM_DRAWN_LENGTHS = 256
 _NUM_TAIL_LENS = 8
@@ -47,6 +46,13 @@ _NUM_TAIL_LENS = 8
 @dataclass(frozen=True, kw_only=True)
 class FactStreamConfig(Config):
     """Options of `FactStream`."""
+
+    tasks: tuple[str, ...] = ("qa1",)
+    """Of which each text, or dense row, tells and asks one, each as likely; `qa1` to `qa5`."""
+
+    easier_weight: float = 0.0
+    """How often an easier question is asked for one of the task's own, such as where a
+    person is in task 2; 0 for never. Tasks 2 and 3 have such."""
 
     batch_size: int = 32
     """Rows of a batch."""
@@ -62,7 +68,8 @@ class FactStreamConfig(Config):
     `tail_lens`."""
 
     num_questions: int = 2
-    """Questions in a row, about different people as far as so many are known."""
+    """Questions in a row, different ones as far as so many have an answer; none in a row whose
+    story has told nothing yet that can be asked."""
 
     gap_len: tuple[int, int] = (16, 2048)
     """Least and greatest scale of the distance between facts, in tokens: a row draws its scale s
@@ -99,6 +106,7 @@ class FactStreamConfig(Config):
                 raise ConfigError(f"`{name}` must be at least 1. Got {getattr(self, name)}.")
         if self.confuser_gap < 0:
             raise ConfigError(f"`confuser_gap` must not be negative. Got {self.confuser_gap}.")
+        self._check_tasks()
         for name in ("text_weight", "border_share", "confuser_border_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"`{name}` must lie in [0, 1]. Got {getattr(self, name)}.")
@@ -114,6 +122,15 @@ class FactStreamConfig(Config):
                 f"Got {self.carry_len}."
             )
         self._check_carry()
+
+    def _check_tasks(self) -> None:
+        if not self.tasks or not set(self.tasks) <= set(TASKS):
+            raise ConfigError(
+                f"`tasks` must name some of {', '.join(TASKS)}. "
+                f"Got {', '.join(self.tasks) or 'none'}."
+            )
+        if not 0 <= self.easier_weight < 1:
+            raise ConfigError(f"`easier_weight` must lie in [0, 1). Got {self.easier_weight}.")
 
     def _check_carry(self) -> None:
         if self.carry_len == 0 and self.epoch_steps > 1:
@@ -135,6 +152,10 @@ class FactStreamConfig(Config):
         """The lengths that a preview may have: a few, evenly spaced, so that few shapes occur."""
         spaced = np.linspace(*self.tail_len, num=_NUM_TAIL_LENS)
         return np.unique(spaced.round().astype(np.int64))
+
+    def tables(self, encoder: TextEncoder) -> list[WorldTable]:
+        """Returns the encoded worlds of the tasks."""
+        return [WorldTable(encoder, task_world(task, self.easier_weight)) for task in self.tasks]
 
     def build(
         self, store: BackgroundStore, encoder: TextEncoder, seed: int = 0
@@ -161,17 +182,20 @@ class FactStream:
         self.config = config
         self.seed = seed
         self.store = store
-        self.table = WorldTable(encoder)
+        self.tables = config.tables(encoder)
+        worlds = [table.world for table in self.tables]
         is_confusing = config.confuser_gap or config.confuser_border_share
-        self.confusers = Confusers(store, encoder) if is_confusing else None
-        shortest = self.table.max_fact_len
+        self.confusers = Confusers(store, encoder, worlds) if is_confusing else None
+        shortest = max(table.max_fact_len for table in self.tables)
         if config.tail_len[0] < shortest or config.carry_len + config.tail_len[0] < 2 * shortest:
             raise ConfigError(
                 f"`tail_len` must be at least {shortest}, the longest fact (twice that when "
                 f"nothing is carried). Got {config.tail_len}."
             )
-        questions_len = config.num_questions * self.table.max_question_len
-        self.max_filler_len = questions_len + shortest
+        self.questions_len = config.num_questions * max(
+            table.max_question_len for table in self.tables
+        )
+        self.max_filler_len = self.questions_len + shortest
         if len(store.tokens) < self.max_filler_len:
             raise DataError(
                 f"The background has only {len(store.tokens)} tokens; at least "
@@ -190,20 +214,14 @@ class FactStream:
         preview_len = int(rng.choice(config.tail_lens))
         resets = torch.tensor([row.advance() for row in rows])
         is_quiet = torch.tensor([row.is_quiet for row in rows])
-        known = np.stack([row.known_at(preview_len) for row in rows])
-        people = order_known(known, np.stack([row.priorities for row in rows]))
-        numbers = self._questions(people, known)
-        question_lens = self.table.lens(numbers).sum(axis=1)
-        room = config.num_questions * self.table.max_question_len
+        asked = [row.ask(preview_len) for row in rows]
         body_len = config.carry_len + preview_len
-        input_ids = np.empty((len(rows), body_len + room), dtype=np.int64)
-        for row, line in zip(rows, input_ids, strict=True):
-            row.fill(line, preview_len)
+        input_ids = np.empty((len(rows), body_len + self.questions_len), dtype=np.int64)
         is_answer = np.zeros(input_ids.shape, dtype=np.bool_)
-        items = self.table.items(numbers.ravel())
-        is_question = np.arange(room) >= room - question_lens[:, None]
-        input_ids[:, body_len:][is_question] = items.ids
-        is_answer[:, body_len:][is_question] = items.is_answer
+        for row, items, ids, marks in zip(rows, asked, input_ids, is_answer, strict=True):
+            row.fill(ids, preview_len)
+            asked_at = len(ids) - len(items.ids)
+            ids[asked_at:], marks[asked_at:] = items.ids, items.is_answer
         labels, weights = _labels(input_ids, is_answer, config.text_weight)
         return Batch(
             input_ids=torch.from_numpy(input_ids),
@@ -214,14 +232,6 @@ class FactStream:
             resets=resets,
             is_quiet=is_quiet if config.carry_len else None,
         )
-
-    def _questions(self, people: IntArray, known: IntArray) -> IntArray:
-        """Returns the questions of each row; the known are asked again if they are few."""
-        num_known = (known >= 0).sum(axis=1, keepdims=True)
-        assert num_known.min() > 0, "the first questions of a text have a fact to ask for"
-        turns = np.arange(self.config.num_questions) % num_known
-        asked = np.take_along_axis(people, turns, axis=1)
-        return self.table.questions(asked, np.take_along_axis(known, asked, axis=1))
 
 
 @final
@@ -235,7 +245,7 @@ class DenseFactStream:
         self.config = config
         self.seed = seed
         self.store = store
-        self.table = WorldTable(encoder)
+        self.tables = config.tables(encoder)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Yields the batches from number `start` on; see `TrainingStream`."""
@@ -246,10 +256,18 @@ class DenseFactStream:
         config = self.config
         rng = np.random.default_rng([self.seed, _DENSE_SEED, step])
         walk = BackgroundWalk(self.store, rng)
-        shape = (config.batch_size, config.sequence_len)
-        texts = draw_dense_texts(walk, self.table, rng, shape, config.gap_len)
-        input_ids = np.asarray(texts.tokens, dtype=np.int64)
-        labels, weights = _labels(input_ids, texts.is_answer, config.text_weight)
+        counts = [config.batch_size]
+        if len(self.tables) > 1:
+            chosen = rng.integers(len(self.tables), size=config.batch_size)
+            counts = np.bincount(chosen, minlength=len(self.tables)).tolist()
+        texts = [
+            draw_dense_texts(walk, table, rng, (count, config.sequence_len), config.gap_len)
+            for table, count in zip(self.tables, counts, strict=True)
+            if count
+        ]
+        input_ids = np.concatenate([each.tokens for each in texts]).astype(np.int64)
+        is_answer = np.concatenate([each.is_answer for each in texts])
+        labels, weights = _labels(input_ids, is_answer, config.text_weight)
         return Batch(input_ids=torch.from_numpy(input_ids), labels=labels, label_weights=weights)
 
 
@@ -270,11 +288,6 @@ class _Row:
         self._step = start - 1
         self._cut = 0
         self._open_epoch()
-
-    @property
-    def priorities(self) -> npt.NDArray[np.float64]:
-        """Numbers that decide whom to ask first."""
-        return self._priorities[self._step]
 
     def advance(self) -> bool:
         """Goes on to the next batch; says whether the text begins anew with it."""
@@ -297,14 +310,21 @@ class _Row:
         )
         return int(ended) == int(begun)
 
-    def known_at(self, preview_len: int) -> IntArray:
-        """Sets the end of the preview, before a fact that it would cut, and says what is known."""
+    def ask(self, preview_len: int) -> Items:
+        """Sets the end of the preview, before a fact that it would cut, and asks what is known.
+
+        The known is asked again if it is little; where nothing is there are no questions.
+        """
         end = (self._step + 1) * self._stream.config.carry_len + preview_len
         text = self._text
         told = int(np.searchsorted(text.fact_ends, end, side="right"))
         is_inside = told < len(text.fact_starts) and text.fact_starts[told] < end
         self._cut = int(text.fact_starts[told]) if is_inside else end
-        return text.known[told]
+        known = text.known[told]
+        num_known = int((known >= 0).sum())
+        turns = np.arange(self._stream.config.num_questions if num_known else 0) % max(num_known, 1)
+        questions = order_known(known, self._priorities[self._step])[turns]
+        return self._table.items(self._table.questions(questions, known[questions]))
 
     def fill(self, line: IntArray, preview_len: int) -> None:
         """Writes carried text, preview and filler; the questions come over the filler's end."""
@@ -319,19 +339,21 @@ class _Row:
     def _open_epoch(self) -> None:
         stream, config = self._stream, self._stream.config
         rng = np.random.default_rng([stream.seed, self._number, _EPOCH_SEED, self._epoch])
-        reach = config.carry_len + config.tail_len[0]
+        choice = int(rng.integers(len(stream.tables))) if len(stream.tables) > 1 else 0
+        self._table = stream.tables[choice]
         text_len = self._num_steps * config.carry_len + config.tail_len[1]
-        shape = (text_len, min(_EARLY_LEN, reach // 2))
         walk = BackgroundWalk(stream.store, rng)
         source: Walk = walk
         if stream.confusers is not None and config.confuser_gap:
             source = ConfusingWalk(walk, stream.confusers, rng, config.confuser_gap)
         cuts = BorderCuts(config.border_share, config.segment_len)
-        self._text: RowText = draw_row_text(source, stream.table, rng, shape, config.gap_len, cuts)
+        shape = (text_len, config.carry_len + config.tail_len[0])
+        self._text = draw_row_text(source, self._table, rng, shape, config.gap_len, cuts)
         if stream.confusers is not None and config.confuser_border_share:
             others = BorderCuts(config.confuser_border_share, config.segment_len)
             confuse_borders(self._text, rng, others, stream.confusers)
-        self._priorities = rng.random((self._num_steps, len(PEOPLE)))
+        drawn = rng.random((self._num_steps, self._text.known.shape[1]))
+        self._priorities = self._table.priorities(drawn)
         # fillers begin at sentences of the book in which the walk has arrived, not too near its end
         offsets = stream.store.sentence_offsets
         starts = offsets[rng.integers(*walk.book, self._num_steps)]

@@ -1,19 +1,12 @@
-"""The sentences and questions of the moving world, encoded once."""
+"""The sentences and questions of a world, encoded once."""
 
 from typing import NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 
-from armt.tasks.babi.world import (
-    MOVE_VERBS,
-    PEOPLE,
-    PLACES,
-    IntArray,
-    Moves,
-    move_text,
-    where_question,
-)
+from armt.tasks.babi.world import IntArray
+from armt.tasks.babilong.worlds import FloatArray, World
 from armt.tasks.contract import TextEncoder
 
 
@@ -32,27 +25,23 @@ class Items(NamedTuple):
 
 @final
 class WorldTable:
-    """Facts and answered questions as tokens, addressed by number.
+    """Facts and answered questions of a world as tokens, addressed by number.
 
     A fact is encoded with a leading space. An answered question is the question, the token that
     asks, the answer (neither with a leading space) and the end token.
     """
 
-    def __init__(self, encoder: TextEncoder) -> None:
-        """Encodes every fact and every answered question of the world."""
-        facts = [
-            encoder.encode(" " + move_text(person, verb, place))
-            for person in range(len(PEOPLE))
-            for verb in range(len(MOVE_VERBS))
-            for place in range(len(PLACES))
-        ]
-        questions = [
-            [*encoder.encode(where_question(person)), encoder.gen_id]
-            for person in range(len(PEOPLE))
-        ]
-        answers = [[*encoder.encode(place), encoder.end_id] for place in PLACES]
+    def __init__(self, encoder: TextEncoder, world: World) -> None:
+        """Encodes every fact, and every question with every answer."""
+        self.world = world
+        told = world.sentences
+        facts = [encoder.encode(" " + fact) for fact in told.facts]
+        questions = [[*encoder.encode(question), encoder.gen_id] for question in told.questions]
+        answers = [[*encoder.encode(answer), encoder.end_id] for answer in told.answers]
         answered = [question + answer for question in questions for answer in answers]
         rows = facts + answered
+        self._num_answers = len(answers)
+        self._weights = np.asarray(told.weights)
         self._first_question = len(facts)
         self._ids = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
         self._lens = np.asarray([len(row) for row in rows], dtype=np.int64)
@@ -71,13 +60,16 @@ class WorldTable:
         """Tokens of the longest fact."""
         return int(self._lens[: self._first_question].max())
 
-    def facts(self, moves: Moves) -> IntArray:
-        """Returns the item numbers of moves."""
-        return (moves.people * len(MOVE_VERBS) + moves.verbs) * len(PLACES) + moves.places
+    def questions(self, questions: IntArray, answers: IntArray) -> IntArray:
+        """Returns the item numbers of `questions` with `answers`; a fact's is its own number."""
+        return self._first_question + questions * self._num_answers + answers
 
-    def questions(self, people: IntArray, places: IntArray) -> IntArray:
-        """Returns the item numbers of the questions for `people`, answered by `places`."""
-        return self._first_question + people * len(PLACES) + places
+    def priorities(self, drawn: FloatArray) -> FloatArray:
+        """Makes of numbers drawn from [0, 1) those by which questions come first, (..., questions).
+
+        In the order that rises, each comes first with a chance in proportion to its weight.
+        """
+        return -np.log1p(-drawn) / self._weights
 
     def lens(self, numbers: IntArray) -> IntArray:
         """Returns the tokens of each item."""

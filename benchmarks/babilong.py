@@ -1,13 +1,18 @@
-"""Trains the QA1 recipe and measures it on held-out books and stories.
+"""Trains a recipe of BABILong tasks and measures it on held-out books and stories.
 
-    python benchmarks/babilong_qa1.py --folder runs/qa1 --results benchmarks/results/NAME.jsonl
+    python benchmarks/babilong.py --recipe armt_babilong_qa1 --folder runs/qa1 \
+        --weights runs/qa1/weights.safetensors --log runs/qa1-log.jsonl \
+        --results benchmarks/results/NAME.jsonl
 
+It is measured on the tasks that its last stage tells, each in all cells.
 The folder may hold a tokenizer (`tokenizer.json`) and a background store (`background/`) already.
 """
 
 import argparse
 import time
 from collections import Counter
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +26,8 @@ from armt.recipes.registry import RECIPES
 from armt.recurrence.model import Recurrent
 from armt.tasks.babilong.sample import BabilongTask
 from armt.tasks.babilong.store import BackgroundStore
+from armt.tasks.babilong.stream import FactStreamConfig
 from armt.tasks.babilong.task_config import BabilongTaskConfig
-from armt.tasks.encoder import TokenizerEncoder
 from armt.training.callbacks.log import TrainingLog
 from armt.training.run import prepare
 from armt.training.text import load_store
@@ -71,18 +76,26 @@ def main() -> None:
     else:
         model = prepared.trainer.recurrent.eval()
         _load_weights(model, options.trained)
-    # nothing is reserved for a prompt: 64k are 64,000 tokens of context
-    task = BabilongTaskConfig(seed=TASK_SEED, reserve_len=0).build(store, encoder)
-    for cell in options.cells:
-        length, _, count = cell.partition(":")
-        started = time.monotonic()
-        for arm, num_right in _num_right(model, task, length, int(count), encoder).items():
-            book.add(
-                "babilong.accuracy", num_right / int(count), "share", task="qa1",
-                tokens=length, memory=arm, model=config.name, num_samples=int(count),
-            )  # fmt: skip
-        seconds = time.monotonic() - started
-        book.add("read.seconds", seconds, "s", tokens=length, batch=int(count), model=config.name)
+    stream = config.stages[-1].stream
+    assert isinstance(stream, FactStreamConfig), "the recipe is one of BABILong tasks"
+    for name, cell in product(stream.tasks, options.cells):
+        # nothing is reserved for a prompt: 64k are 64,000 tokens of context
+        task = BabilongTaskConfig(task=name, seed=TASK_SEED, reserve_len=0).build(store, encoder)
+        _measure(model, task, cell, book, config.name)
+
+
+def _measure(model: Recurrent, task: BabilongTask, cell: str, book: RecordBook, name: str) -> None:
+    """Records how many samples of a cell, `LENGTH:COUNT`, the model answers right."""
+    length, _, count = cell.partition(":")
+    started = time.monotonic()
+    indices = task.indices(length, int(count))
+    for arm, num_right in _num_right(model, task, length, indices).items():
+        book.add(
+            "babilong.accuracy", num_right / len(indices), "share", task=task.task,
+            tokens=length, memory=arm, model=name, num_samples=len(indices),
+        )  # fmt: skip
+    seconds = time.monotonic() - started
+    book.add("read.seconds", seconds, "s", tokens=length, batch=len(indices), model=name)
 
 
 def _trained(trainer: Trainer, book: RecordBook, options: argparse.Namespace) -> Recurrent:
@@ -113,13 +126,13 @@ def _save_weights(model: Recurrent, path: Path) -> None:
 
 
 def _num_right(
-    model: Recurrent, task: BabilongTask, length: str, count: int, encoder: TokenizerEncoder
+    model: Recurrent, task: BabilongTask, length: str, indices: Sequence[int]
 ) -> Counter[str]:
-    """Returns how many of the first `count` samples are answered right, memory on and off."""
+    """Returns how many of these samples are answered right, memory on and off."""
     num_right: Counter[str] = Counter({"on": 0, "off": 0})
-    for first in range(0, count, NUM_ROWS):
-        numbers = range(first, min(first + NUM_ROWS, count))
-        samples = [task.sample(length, index) for index in numbers]
+    encoder = task.encoder
+    for first in range(0, len(indices), NUM_ROWS):
+        samples = [task.sample(length, index) for index in indices[first : first + NUM_ROWS]]
         for arm, answers in answer_samples(model, samples, end_id=encoder.end_id).items():
             pairs = zip(answers, samples, strict=True)
             num_right[arm] += sum(

@@ -1,0 +1,182 @@
+"""Tasks 1 to 5 of BABILong over millions of tokens, one model each or one for all, from scratch.
+
+Each recipe has a small sister, NAME_tiny, that runs on a laptop in a minute or two: it goes through
+the same stages and shows that they run, not that they teach.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from armt.backbones.tiny import TinyBackboneConfig
+from armt.memories.armt import ARMTConfig
+from armt.recipes.armt_babilong_qa1 import armt_babilong_qa1
+from armt.recipes.registry import RECIPES
+from armt.recurrence.config import RecurrenceConfig
+from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.task_worlds import TASKS
+from armt.training.config import RunConfig, StageConfig, TextConfig
+
+_PAPER = "arXiv:2407.04841"
+
+_DENSE_TOKENS = 256 * 128
+"""Tokens of a batch of dense rows, as in the QA1 recipe."""
+
+_TINY_SEGMENT_LEN, _TINY_DENSE_TOKENS = 256, 16 * 256
+
+
+class _Plan(NamedTuple):
+    """What differs from task to task."""
+
+    tasks: tuple[str, ...]
+
+    look_up_len: int
+    """Tokens of a dense row: long enough for the facts that a question needs."""
+
+    look_up_steps: int
+    hold_steps: int
+    long_steps: int
+
+    easier_weight: float
+    """Less where many easier questions stand against few of the task's own."""
+
+
+_PLANS = {
+    "qa2": _Plan(("qa2",), 256, 4000, 1600, 3000, 0.3),
+    "qa3": _Plan(("qa3",), 448, 5000, 2400, 4000, 0.1),
+    "qa4": _Plan(("qa4",), 128, 1600, 1200, 3000, 0.0),
+    "qa5": _Plan(("qa5",), 320, 2500, 1200, 3000, 0.0),
+    "qa1_to_qa5": _Plan(TASKS, 448, 5000, 2400, 4000, 0.1),
+}
+
+
+@RECIPES.register("armt_babilong_qa2", paper=_PAPER)
+def armt_babilong_qa2() -> RunConfig:
+    """ARMT on BABILong QA2: where an object is that someone carries about."""
+    return _run("qa2")
+
+
+@RECIPES.register("armt_babilong_qa3", paper=_PAPER)
+def armt_babilong_qa3() -> RunConfig:
+    """ARMT on BABILong QA3: where an object was before it came to a place."""
+    return _run("qa3")
+
+
+@RECIPES.register("armt_babilong_qa4", paper=_PAPER)
+def armt_babilong_qa4() -> RunConfig:
+    """ARMT on BABILong QA4: which place lies beside another."""
+    return _run("qa4")
+
+
+@RECIPES.register("armt_babilong_qa5", paper=_PAPER)
+def armt_babilong_qa5() -> RunConfig:
+    """ARMT on BABILong QA5: who gave what to whom."""
+    return _run("qa5")
+
+
+@RECIPES.register("armt_babilong_qa1_to_qa5", paper=_PAPER)
+def armt_babilong_qa1_to_qa5() -> RunConfig:
+    """ARMT on BABILong QA1 to QA5, one model for all."""
+    return _run("qa1_to_qa5")
+
+
+@RECIPES.register("armt_babilong_qa2_tiny", paper=_PAPER)
+def armt_babilong_qa2_tiny() -> RunConfig:
+    """The QA2 recipe for a laptop."""
+    return _tiny_run("qa2")
+
+
+@RECIPES.register("armt_babilong_qa3_tiny", paper=_PAPER)
+def armt_babilong_qa3_tiny() -> RunConfig:
+    """The QA3 recipe for a laptop."""
+    return _tiny_run("qa3")
+
+
+@RECIPES.register("armt_babilong_qa4_tiny", paper=_PAPER)
+def armt_babilong_qa4_tiny() -> RunConfig:
+    """The QA4 recipe for a laptop."""
+    return _tiny_run("qa4")
+
+
+@RECIPES.register("armt_babilong_qa5_tiny", paper=_PAPER)
+def armt_babilong_qa5_tiny() -> RunConfig:
+    """The QA5 recipe for a laptop."""
+    return _tiny_run("qa5")
+
+
+@RECIPES.register("armt_babilong_qa1_to_qa5_tiny", paper=_PAPER)
+def armt_babilong_qa1_to_qa5_tiny() -> RunConfig:
+    """The recipe of all five tasks for a laptop."""
+    return _tiny_run("qa1_to_qa5")
+
+
+def _run(name: str) -> RunConfig:
+    """Returns the run of the QA1 recipe with other stories, and more steps where they are harder.
+
+    Six questions are asked of stories with many things to ask for, so previews end earlier: text
+    and questions of a tail stay in one segment.
+    """
+    plan = _PLANS[name]
+    run = armt_babilong_qa1()
+    look_up, hold, hold_on, hold_long = run.stages
+    dense_rows = {
+        "batch_size": _DENSE_TOKENS // plan.look_up_len,
+        "sequence_len": plan.look_up_len,
+        "gap_len": (4, 16),
+    }
+    asked = {"num_questions": 6}
+    return replace(
+        run,
+        name=f"armt_babilong_{name}",
+        stages=(
+            _changed(look_up, plan, plan.look_up_steps, dense_rows),
+            _changed(hold, plan, plan.hold_steps, asked),
+            _changed(hold_on, plan, 600, {**asked, "tail_len": (32, 384)}),
+            _changed(hold_long, plan, plan.long_steps, {**asked, "tail_len": (32, 384)}),
+        ),
+    )
+
+
+def _tiny_run(name: str) -> RunConfig:
+    """Returns the run with a small model, short segments and few steps."""
+    run, plan = _run(name), _PLANS[name]
+    look_up, hold, hold_on, hold_long = run.stages
+    text = {"batch_size": 4, "segment_len": _TINY_SEGMENT_LEN, "carry_len": _TINY_SEGMENT_LEN}
+    near = {**text, "tail_len": (40, 40), "num_questions": 3, "gap_len": (8, 32)}
+    far = {**near, "gap_len": (16, 256)}
+    row_len = min(plan.look_up_len, _TINY_SEGMENT_LEN)
+    dense_rows = {
+        "batch_size": _TINY_DENSE_TOKENS // row_len,
+        "sequence_len": row_len,
+        "segment_len": _TINY_SEGMENT_LEN,
+        "gap_len": (2, 8),
+    }
+    return replace(
+        run,
+        name=f"armt_babilong_{name}_tiny",
+        backbone=TinyBackboneConfig(d_model=96, num_layers=3, num_heads=4, d_ffn=192, init_std=0.1),
+        memory=replace(_armt(run), num_memory_tokens=4, d_mem=32),
+        recurrence=RecurrenceConfig(segment_len=_TINY_SEGMENT_LEN),
+        text=TextConfig(vocab_size=2048),
+        stages=(
+            _changed(look_up, plan, 150, dense_rows),
+            _changed(hold, plan, 50, near),
+            _changed(hold_on, plan, 20, {**far, "epoch_steps": 8}),
+            _changed(hold_long, plan, 20, {**far, "epoch_steps": 16}),
+        ),
+        precision="float32",
+    )
+
+
+def _changed(
+    stage: StageConfig, plan: _Plan, num_steps: int, changes: Mapping[str, Any]
+) -> StageConfig:
+    """Returns the stage with the plan's stories and so many steps."""
+    assert isinstance(stage.stream, FactStreamConfig), "a stage of facts in long texts"
+    told = {"tasks": plan.tasks, "easier_weight": plan.easier_weight}
+    return replace(stage, num_steps=num_steps, stream=replace(stage.stream, **told, **changes))
+
+
+def _armt(run: RunConfig) -> ARMTConfig:
+    assert isinstance(run.memory, ARMTConfig), "the memory of the QA1 recipe"
+    return run.memory

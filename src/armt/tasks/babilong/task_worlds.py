@@ -1,0 +1,155 @@
+"""The worlds of the tasks that a training stream can tell: tasks 1 to 5.
+
+| task | told | asked | easier questions |
+|---|---|---|---|
+| `qa1` | moves | where a person is | |
+| `qa2` | moves, gets, drops | where an object is | where a person is |
+| `qa3` | moves, gets, drops | where an object was before a place | where an object, a person is |
+| `qa4` | two links between three places | what lies beside a place | |
+| `qa5` | moves, gets, drops, gifts | who gave what to whom | |
+
+Stories are drawn as those of the evaluation, but a story of people is told on as long as the text
+lasts. What is asked is more than what the official questions ask, where the facts tell it: about
+any object, not only one of the last five facts, and already where someone whose place was told has
+just taken it.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import final
+
+import numpy as np
+
+from armt.core.errors import UnknownNameError, suggestion
+from armt.tasks.babi.dice import Dice
+from armt.tasks.babi.links import COMPASS, STEPS, Link
+from armt.tasks.babi.sentences import THERE_SHARE
+from armt.tasks.babi.stories.two_arg_relations import draw_story
+from armt.tasks.babi.world import (
+    MOVE_VERBS,
+    PEOPLE,
+    PLACES,
+    draw_moves,
+    known_places,
+    move_text,
+    where_question,
+)
+from armt.tasks.babilong.carrying_steps import (
+    carrying_sentences,
+    carrying_steps,
+    carrying_words,
+    giving_sentences,
+    giving_steps,
+    giving_words,
+)
+from armt.tasks.babilong.worlds import Sentences, Step, SteppedWorld, Telling, Words, World
+
+TASKS = ("qa1", "qa2", "qa3", "qa4", "qa5")
+"""The tasks that have a world."""
+
+WALKING_WORDS = Words(PEOPLE, PLACES, MOVE_VERBS)
+"""The words of task 1."""
+
+
+def task_world(task: str, easier_weight: float) -> World:
+    """Returns the world of a task.
+
+    Args:
+        task: `qa1` to `qa5`.
+        easier_weight: how often an easier question is asked for one of the task's own; with 0 it
+            never is.
+
+    Raises:
+        UnknownNameError: the task has no world.
+    """
+    if task not in TASKS:
+        raise UnknownNameError(
+            f"Task '{task}' has no training world.{suggestion(task, TASKS)} "
+            f"Known: {', '.join(TASKS)}."
+        )
+    if task == "qa1":
+        return WalkingWorld()
+    if task == "qa4":
+        return _map_world()
+    if task == "qa5":
+        return SteppedWorld(giving_sentences(), giving_words(), giving_steps)
+    has_before = task == "qa3"
+    sentences = carrying_sentences(easier_weight, has_before=has_before)
+    there_share = THERE_SHARE if has_before else 1.0
+
+    def steps(dice: Dice) -> Iterator[Step]:
+        return carrying_steps(dice, there_share)
+
+    return SteppedWorld(sentences, carrying_words(), steps)
+
+
+@final
+class WalkingWorld:
+    """The world of task 1, drawn as arrays."""
+
+    def __init__(self) -> None:
+        """Writes its sentences."""
+        kinds = product(range(len(PEOPLE)), range(len(MOVE_VERBS)), range(len(PLACES)))
+        self.sentences = Sentences(
+            facts=tuple(move_text(*kind) for kind in kinds),
+            questions=tuple(where_question(person) for person in range(len(PEOPLE))),
+            answers=PLACES,
+            weights=(1.0,) * len(PEOPLE),
+        )
+        self.words = WALKING_WORDS
+
+    def open(self, rng: np.random.Generator) -> "WalkingStory":
+        """Opens a story whose moves are drawn when it is told."""
+        return WalkingStory(self, rng)
+
+    def tell_many(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Telling:
+        """Tells stories, all at once."""
+        moves = draw_moves(rng, shape)
+        facts = (moves.people * len(MOVE_VERBS) + moves.verbs) * len(PLACES) + moves.places
+        return Telling(facts, known_places(moves))
+
+
+@final
+class WalkingStory:
+    """A story of task 1: each move can be asked for, so one early fact is enough."""
+
+    num_settled = 0
+
+    def __init__(self, world: WalkingWorld, rng: np.random.Generator) -> None:
+        """Draws how many facts come soon."""
+        self._world = world
+        self._rng = rng
+        self.num_early = int(rng.integers(1, len(PEOPLE) + 1))
+
+    def tell(self, num_facts: int) -> Telling:
+        """Tells so many moves."""
+        return self._world.tell_many(self._rng, (num_facts,))
+
+
+def _map_world() -> SteppedWorld:
+    """Returns the world of task 4: two links between three places, and no more."""
+    links = [Link(*each) for each in product(PLACES, STEPS, PLACES) if each[0] != each[2]]
+    questions = dict.fromkeys(text for link in links for text in _link_questions(link))
+    sentences = Sentences(
+        facts=tuple(link.text(COMPASS) for link in links),
+        questions=tuple(questions),
+        answers=PLACES,
+        weights=(1.0,) * len(questions),
+    )
+    told_by = {link.text(COMPASS): link for link in links}
+
+    def steps(dice: Dice) -> Iterator[Step]:
+        for line in draw_story(dice).lines:
+            if not line.is_question:
+                link = told_by[line.text]
+                yield Step(line.text, dict.fromkeys(_link_questions(link), link.thing))
+
+    return SteppedWorld(sentences, WALKING_WORDS, steps)
+
+
+def _link_questions(link: Link) -> tuple[str, str]:
+    """Returns the two questions about a link: its own words, and the opposite ones."""
+    return (
+        f"What is {COMPASS[link.step]} the {link.other}?",
+        f"What is the {link.other} {COMPASS[link.reverse().step]}?",
+    )

@@ -1,0 +1,219 @@
+"""The training stream of tasks 2 to 5: what it asks follows from what it told, by the oracle."""
+
+import re
+from collections import Counter
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from armt.core.errors import ConfigError, UnknownNameError
+from armt.tasks.babi.oracle import answer_from, find_facts
+from armt.tasks.babilong import BabilongTaskConfig, FactStreamConfig
+from armt.tasks.babilong.task_worlds import TASKS, task_world
+from armt.tasks.contract import NO_LABEL
+
+CARRIED = {
+    "batch_size": 4,
+    "segment_len": 128,
+    "carry_len": 256,
+    "tail_len": (40, 90),
+    "num_questions": 4,
+    "gap_len": (16, 300),
+    "epoch_steps": 6,
+    "easier_weight": 0.5,
+}
+DENSE = {
+    "batch_size": 8,
+    "is_dense": True,
+    "sequence_len": 500,
+    "gap_len": (4, 12),
+    "easier_weight": 0.1,
+}
+CUT = {"segment_len": 64, "border_share": 0.5, "confuser_gap": 100, "confuser_border_share": 0.5}
+ASKED = re.compile(
+    r"((?:Where|What|Who) (?:is|was|did|gave|received)(?:(?!Where|What|Who)[^?.])*\? ?)"
+    r"GEN(\w+)<\|end"
+)
+HELPED = {"qa2": ("qa2", "qa1"), "qa3": ("qa3", "qa2", "qa1")}
+OF_PEOPLE = re.compile(r"Where is [A-Z]")
+
+
+def batches(store, encoder, options, count, seed=0, start=0):
+    stream = FactStreamConfig(**options).build(store, encoder, seed)
+    return list(islice(stream.batches(start), count))
+
+
+def row_texts(encoder, run, row):
+    """Yields for each batch the carried text before it and its own text."""
+    carried = []
+    for batch in run:
+        if batch.resets is None or batch.resets[row]:
+            carried = []
+        ids = batch.input_ids[row].tolist()
+        yield encoder.decode(carried), encoder.decode(ids)
+        carried += ids[: batch.carry_len]
+
+
+def by_the_oracle(task, facts, question):
+    """The answer of the task, or of the easier one whose question it is."""
+    kind = task
+    if task in HELPED and not question.startswith("Where was"):
+        kind = "qa1" if OF_PEOPLE.match(question) else "qa2"
+    told = [fact for fact in facts if kind != "qa1" or " to the " in fact]
+    return kind, answer_from(kind, told, question).answer
+
+
+def check(task, text, counts):
+    """Compares every answer in a text with the oracle's, from the facts before it."""
+    facts = find_facts(task, text)
+    for match in ASKED.finditer(text):
+        told = [fact.text for fact in facts if fact.start < match.start()]
+        kind, answer = by_the_oracle(task, told, match[1])
+        assert match[2] == answer, (told, match[0])
+        counts[kind] += 1
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("changes", [{}, CUT], ids=["plain", "cut"])
+def test_every_answer_is_the_oracles(store, encoder, task, changes):
+    counts: Counter[str] = Counter()
+    run = batches(store, encoder, {**CARRIED, **changes, "tasks": (task,)}, 12)
+    for row in range(4):
+        for carried, text in row_texts(encoder, run, row):
+            assert not ASKED.search(carried)
+            assert "GEN" not in carried
+            check(task, carried + text, counts)
+            assert len(ASKED.findall(text)) in (0, 4)
+    assert sum(counts.values()) > 120
+    assert set(counts) == set(HELPED.get(task, (task,)))
+    assert counts[task] > 40
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_dense_answers_are_the_oracles(store, encoder, task):
+    counts: Counter[str] = Counter()
+    for batch in batches(store, encoder, {**DENSE, "tasks": (task,)}, 5):
+        assert batch.input_ids.shape == (8, 500)
+        for ids in batch.input_ids:
+            check(task, encoder.decode(ids.tolist()), counts)
+    assert set(counts) == set(HELPED.get(task, (task,)))
+    assert counts[task] > 20
+
+
+@pytest.mark.parametrize("options", [CARRIED, DENSE], ids=["carried", "dense"])
+def test_labels_are_answers_and_their_ends(store, encoder, options):
+    for batch in batches(store, encoder, {**options, "tasks": TASKS}, 4):
+        bears_loss = batch.labels != NO_LABEL
+        assert torch.equal(batch.labels[bears_loss], batch.input_ids[bears_loss])
+        for ids, labels in zip(batch.input_ids, batch.labels, strict=True):
+            answers = [answer for _, answer in ASKED.findall(encoder.decode(ids.tolist()))]
+            labelled = encoder.decode(labels[labels != NO_LABEL].tolist())
+            # the last question of a dense row may be cut by the row's end
+            assert labelled.startswith("".join(f"{answer}<|endoftext|>" for answer in answers))
+            assert labelled.count("<|endoftext|>") == len(answers)
+
+
+def test_all_tasks_occur_and_differ_from_epoch_to_epoch(store, encoder):
+    """A question tells its task, but for those of task 1 and 2, which also help."""
+    forms = {"qa3": "Where was", "qa4": "What is", "qa5": "W(?:ho|hat did)", "qa2": "Where is the"}
+    for options in (CARRIED, DENSE):
+        changes = {"tasks": TASKS, "batch_size": 24, "easier_weight": 0.0, "epoch_steps": 1}
+        (batch,) = batches(store, encoder, {**options, **changes}, 1)
+        seen = Counter()
+        for text in (encoder.decode(ids.tolist()) for ids in batch.input_ids):
+            asked = [question for question, _ in ASKED.findall(text)]
+            found = {
+                next((task for task, form in forms.items() if re.match(form, each)), "qa1")
+                for each in asked
+            }
+            assert len(found) <= 1
+            seen.update(found)
+        assert set(seen) == set(TASKS)
+
+
+def test_without_weight_no_question_helps(store, encoder):
+    options = {**CARRIED, "tasks": ("qa3",), "easier_weight": 0.0}
+    asked = [
+        question
+        for batch in batches(store, encoder, options, 6)
+        for ids in batch.input_ids
+        for question, _ in ASKED.findall(encoder.decode(ids.tolist()))
+    ]
+    assert asked
+    assert all(question.startswith("Where was the ") for question in asked)
+
+
+def test_questions_differ_as_far_as_there_are(store, encoder):
+    options = {**CARRIED, "tasks": ("qa4",), "num_questions": 5}
+    run = batches(store, encoder, options, 12)
+    for row in range(4):
+        for carried, text in row_texts(encoder, run, row):
+            asked = [question for question, _ in ASKED.findall(text)]
+            body = text[: text.index(asked[0])]
+            # two questions about each of the two links
+            assert len(set(asked)) == 2 * len(find_facts("qa4", carried + body))
+            assert len(asked) == 5
+
+
+def test_a_map_has_two_links(store, encoder):
+    run = batches(store, encoder, {**CARRIED, "tasks": ("qa4",)}, 12)
+    found = [
+        len(find_facts("qa4", carried + text))
+        for row in range(4)
+        for carried, text in row_texts(encoder, run, row)
+    ]
+    assert set(found) == {1, 2}
+
+
+@pytest.mark.parametrize("options", [CARRIED, {**CARRIED, **CUT}, DENSE])
+def test_seeking_yields_the_same_batches(store, encoder, options):
+    options = {**options, "tasks": TASKS}
+    run = batches(store, encoder, options, 9)
+    for start in (1, 6):
+        for batch, again in zip(run[start:], batches(store, encoder, options, 3, 0, start)):  # noqa: B905
+            assert batch.tensors().keys() == again.tensors().keys()
+            for name, tensor in batch.tensors().items():
+                assert torch.equal(tensor, again.tensors()[name])
+
+
+def test_a_text_goes_on_until_its_row_begins_another(store, encoder):
+    run = batches(store, encoder, {**CARRIED, "tasks": TASKS}, 12)
+    for before, after in pairwise(run):
+        is_same = (before.input_ids[:, 256:260] == after.input_ids[:, :4]).all(dim=1)
+        assert torch.equal(is_same, ~after.resets)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_story_of_the_evaluation_is_told(store, encoder, task):
+    world = task_world(task, 0.0)
+    rng = np.random.default_rng(12345)
+    told = [world.open(rng).tell(12).facts for _ in range(60)]
+    texts = {tuple(world.sentences.facts[each] for each in facts) for facts in told}
+    assert len(texts) > 55
+    samples = BabilongTaskConfig(task=task, seed=12345).build(store, encoder)
+    if task == "qa4":  # two links between six places: there are few such stories
+        assert {len(text) for text in texts} == {2}
+        return
+    asked = [samples.question(index).facts[:12] for index in range(4, 100, 5)]
+    assert not {facts for facts in asked if len(facts) == 12} & texts
+    assert max(len(facts) for facts in asked) >= 10
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": ("qa6",)}, "must name some of qa1, .* Got qa6"),
+        ({"tasks": ()}, "Got none"),
+        ({"easier_weight": 1.0}, r"`easier_weight` must lie in \[0, 1\). Got 1.0"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        _ = FactStreamConfig(**options)
+
+
+def test_an_unknown_world_is_told():
+    with pytest.raises(UnknownNameError, match="Did you mean 'qa4'"):
+        _ = task_world("qa44", 0.0)
