@@ -24,6 +24,7 @@ def doctor() -> None:
         "python": platform.python_version,
         **{name: _version_of(name) for name in PACKAGES},
         "device": _device,
+        "kernels": _kernels,
         "free disk": _free_disk,
         "attach": _attach,
         "boxed model": _boxed,
@@ -51,6 +52,17 @@ def _device() -> str:
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         return ", ".join(names)
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _kernels() -> str:
+    import torch
+
+    from armt.ops.dispatch import can_run_kernels
+
+    if not torch.cuda.is_available():
+        return "none: they are for a GPU"
+    has_kernels = can_run_kernels(torch.device("cuda", torch.cuda.current_device()))
+    return "for writing" if has_kernels else "none: they need Triton and compute capability 8.0"
 
 
 def _free_disk() -> str:

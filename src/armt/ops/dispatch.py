@@ -42,10 +42,11 @@ def _has_kernel(stored: Association, tokens: Tokens) -> bool:
         and tokens.gates.shape[-1] == 1
         and tokens.keys.shape[-2] <= _MAX_TOKENS
         and not torch.is_grad_enabled()
-        and _can_run(stored.matrix.device)
+        and can_run_kernels(stored.matrix.device)
     )
 
 
 @cache
-def _can_run(device: torch.device) -> bool:
+def can_run_kernels(device: torch.device) -> bool:
+    """Whether kernels run on a GPU: it is new enough, and Triton is installed."""
     return find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (8, 0)
