@@ -1,6 +1,6 @@
 """Makes the next batches in processes of their own while the present one is trained on."""
 
-import signal
+import os
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar, cast, final
 
@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from armt.core.errors import ConfigError
 from armt.tasks.contract import ShardedStream
-from armt.training.stopping import STOP_SIGNALS
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -36,19 +35,19 @@ def load_batches(stream: BatchSource[T], start: int, *, is_pinned: bool) -> Iter
         num_workers=1,
         prefetch_factor=_NUM_AHEAD,
         pin_memory=is_pinned,
-        worker_init_fn=_leave_signals_to_parent,
+        worker_init_fn=_leave_group,
     )
     return iter(loader)
 
 
-def _leave_signals_to_parent(worker_id: int) -> None:
+def _leave_group(worker_id: int) -> None:
     """Lets a stop that reaches the whole group of processes, such as Ctrl-C, not end the worker.
 
     The process that trains finishes its step and writes a checkpoint, then ends its workers.
     """
     del worker_id
-    for each in STOP_SIGNALS:
-        _ = signal.signal(each, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):  # not on Windows
+        os.setpgrp()
 
 
 @final

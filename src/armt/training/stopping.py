@@ -9,7 +9,7 @@ from typing import final
 
 from armt.core.errors import StoppedError
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @final
@@ -49,7 +49,7 @@ def stop_requests(*, is_alone: bool) -> Generator[StopRequest]:
     if not is_alone or threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
+    before = {each: signal.getsignal(each) for each in _SIGNALS}
 
     def restore() -> None:
         for each, handler in before.items():
@@ -60,7 +60,7 @@ def stop_requests(*, is_alone: bool) -> Generator[StopRequest]:
         request.note(number)
         restore()
 
-    for each in STOP_SIGNALS:
+    for each in _SIGNALS:
         _ = signal.signal(each, note)
     try:
         yield request
