@@ -56,7 +56,7 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
         ClassifierStageConfig(
             num_segments=7, num_steps=num_steps, learning_rate=5e-4, warmup_steps=50, blend=blend
         )
-        for num_steps, blend in zip((1000, 2500), _BLENDS[kind], strict=True)
+        for num_steps, blend in zip((1000, 4000), _BLENDS[kind], strict=True)
     ]
     return ClassifierRunConfig(
         name="rmt_encoder",
@@ -82,7 +82,7 @@ def rmt_encoder_tiny(kind: Kind) -> ClassifierRunConfig:
         ClassifierStageConfig(
             num_segments=7, num_steps=num_steps, learning_rate=1e-3, warmup_steps=20, blend=blend
         )
-        for num_steps, blend in zip((300, 500), _BLENDS[kind], strict=True)
+        for num_steps, blend in zip((300, 1000), _BLENDS[kind], strict=True)
     ]
     return ClassifierRunConfig(
         name="rmt_encoder_tiny",
