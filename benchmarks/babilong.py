@@ -95,7 +95,9 @@ def _measure(model: Recurrent, task: BabilongTask, cell: str, book: RecordBook, 
             tokens=length, memory=arm, model=name, num_samples=len(indices),
         )  # fmt: skip
     seconds = time.monotonic() - started
-    book.add("read.seconds", seconds, "s", tokens=length, batch=len(indices), model=name)
+    book.add(
+        "read.seconds", seconds, "s", task=task.task, tokens=length, batch=len(indices), model=name,
+    )  # fmt: skip
 
 
 def _trained(trainer: Trainer, book: RecordBook, options: argparse.Namespace) -> Recurrent:

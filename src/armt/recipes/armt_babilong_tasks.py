@@ -1,7 +1,7 @@
 """Tasks 1 to 5 of BABILong over millions of tokens, one model each or one for all, from scratch.
 
-Each recipe has a small sister, NAME_tiny, that runs on a laptop in a minute or two: it goes through
-the same stages and shows that they run, not that they teach.
+Each recipe has a small sister, NAME_tiny, for a laptop: it goes through the same stages and shows
+that they run, not that they teach.
 """
 
 from collections.abc import Mapping
