@@ -19,8 +19,8 @@ from armt.training.classifier import (
     WEIGHTS_NAME,
     ClassifierRunConfig,
     ClassifierStageConfig,
+    ClassifierStream,
     ClassifierTrainer,
-    FactStream,
     build_classifier,
     build_task,
     load_classifier,
@@ -168,7 +168,7 @@ def test_texts_to_learn_to_read_with_are_shorter_than_a_segment(short, encoder, 
     stages = (replace(STAGES[0], num_steps=2, text_len=40), replace(STAGES[1], num_steps=1))
     run = replace(short[0], stages=stages)
     trainer = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
-    first = next(FactStream(task, run, stages[0]).batches())
+    first = next(ClassifierStream(task, run, stages[0]).batches())
     assert first.input_ids.shape == (16, 40)
     assert first.attention_mask.all()
     _ = trainer.train(lambda _report: None)

@@ -4,21 +4,21 @@ import copy
 from typing import cast
 
 import torch
-from torch import nn
 
 from armt.benchmarking.bench import Bench, Case
 from armt.benchmarking.reading import AUTO, set_schedule
 from armt.core.shapes import Float, Tensor
 from armt.recurrence.model import Recurrent
 from armt.recurrence.state import RecurrentState
+from armt.training.optim import cast_weights
 
 
 def measure_drift(bench: Bench, case: Case) -> None:
     """Reads one text in both precisions and compares the states and the next segment's logits."""
     exact = bench.model(case)
-    _cast(exact, torch.bfloat16)
+    cast_weights(exact, torch.bfloat16)
     rough = copy.deepcopy(exact)
-    _cast(exact, torch.float32)
+    cast_weights(exact, torch.float32)
     models = {"exact": exact, "rough": rough}
     states: dict[str, RecurrentState] = {}
     num_read, counts = 0, sorted(bench.config.drift_segments)
@@ -54,8 +54,3 @@ def _distance(found: Tensor, expected: Tensor) -> float:
     """Returns the length of the difference, as a share of what was expected."""
     length = expected.float().norm().clamp_min(1e-12)
     return float((found.float() - expected.float()).norm() / length)
-
-
-def _cast(model: nn.Module, dtype: torch.dtype) -> None:
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(dtype)

@@ -18,6 +18,7 @@ from armt.core.errors import UnknownNameError, suggestion
 from armt.memories.armt import ARMTConfig
 from armt.recurrence.attach import attach
 from armt.recurrence.model import Recurrent
+from armt.training.optim import cast_weights
 
 _VALUE_GAIN = 0.25
 """Of the random value maps: well below one, so that no state grows over millions of segments."""
@@ -116,8 +117,7 @@ def build_model(
         for name, parameter in model.memory.named_parameters():
             if name.endswith("to_value.weight"):
                 _ = nn.init.normal_(parameter, std=_VALUE_GAIN * shape.d_model**-0.5)
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(dtype)
+    cast_weights(model, dtype)
     return cast("Recurrent", cast("nn.Module", model).eval())
 
 

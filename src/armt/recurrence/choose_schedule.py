@@ -49,6 +49,18 @@ def wave_obstacle(model: "Recurrent") -> str | None:
 def choose_waves(model: "Recurrent") -> WaveStarter | None:
     """Returns what starts waves for a model, or none if it runs segment by segment.
 
+    Raises:
+        ConfigError: waves are asked for and the model cannot run in them.
+    """
+    if not _is_waving(model):
+        return None
+    is_checkpointed = model.training and is_layer_checkpointed(model.anatomy.layers[0])
+    return partial(WaveSchedule, model.schedule(), is_checkpointed=is_checkpointed)
+
+
+def _is_waving(model: "Recurrent") -> bool:
+    """Whether a model runs in waves.
+
     `auto` chooses waves for reading on a GPU, where a segment of one layer leaves most of it idle.
     On a CPU, and for training, it runs segment by segment.
 
@@ -57,16 +69,13 @@ def choose_waves(model: "Recurrent") -> WaveStarter | None:
     """
     wish = model.recurrence.schedule
     if wish == "sequential" or (wish == "auto" and not _may_gain(model)):
-        return None
+        return False
     obstacle = wave_obstacle(model)
     if obstacle is not None and wish == "waves":
         raise ConfigError(
             f"This model cannot run in waves: {obstacle}. Use schedule='auto' or 'sequential'."
         )
-    if obstacle is not None:
-        return None
-    is_checkpointed = model.training and is_layer_checkpointed(model.anatomy.layers[0])
-    return partial(WaveSchedule, model.schedule(), is_checkpointed=is_checkpointed)
+    return obstacle is None
 
 
 def choose_loop(
@@ -86,7 +95,7 @@ def choose_loop(
         ConfigError: waves are asked for and the model cannot run in them.
     """
     is_compiled = model.schedule().compiler is not None
-    if choose_waves(model) is None:
+    if not _is_waving(model):
         return SegmentLoop if is_compiled else None
     # what is not compiled waits for the host, and waves wait less often
     is_free = is_compiled and model.recurrence.schedule == "auto"

@@ -17,6 +17,14 @@ class Captured(NamedTuple, Generic[T]):
     result: T
 
 
+def replayed(*runs: Callable[[], object]) -> list[Callable[[], object]]:
+    """Returns what replays each run as a graph; they share memory, so that one runs at a time."""
+    graphs: list[torch.cuda.CUDAGraph] = []
+    for run in runs:
+        graphs.append(capture(run, graphs[0].pool() if graphs else None).graph)
+    return [graph.replay for graph in graphs]
+
+
 def capture(run: Callable[[], T], pool: Any = None) -> Captured[T]:
     """Runs something a few times, so that nothing is set up in it any more, then captures it.
 

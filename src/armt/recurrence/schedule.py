@@ -145,6 +145,10 @@ class SequentialSchedule:
         """Returns the embeddings of a segment with the tokens of layer-local memories around it."""
         return self.memory.surround(self.embed(ids), self.memory.visit())
 
+    def enter(self, ids: Int[Tensor, "B L"]) -> Entry:
+        """Returns a whole segment as the first layer sees it, layer-local memory tokens around."""
+        return enter(self.layers, self.decoder, self.whole_segment(ids))
+
     def _start(self, num_before: int) -> int:
         """Returns where a part begins that follows so many text tokens, memory tokens counted."""
         return num_before + self.memory.visit().prefix_len if num_before else 0
@@ -242,7 +246,7 @@ class WaveSchedule:
     def push(self, ids: Int[Tensor, "B T"], rider: Rider) -> Arrival | None:
         """Sends a whole segment after the others; may give back one that came through."""
         parts = self._parts
-        entry = enter(parts.layers, parts.decoder, parts.whole_segment(ids))
+        entry = parts.enter(ids)
         if self._wave is None:
             cells = parts.cells(entry, parts.memory.visit())
             self._wave = Wave(cells, self._start, is_checkpointed=self._is_checkpointed)

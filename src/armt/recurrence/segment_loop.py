@@ -13,10 +13,9 @@ import torch
 
 from armt.backbones.cells import StateRows
 from armt.backbones.compiled import compile_traced
-from armt.backbones.layer_calls import enter
 from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
-from armt.recurrence.cudagraph import capture
+from armt.recurrence.cudagraph import replayed
 from armt.recurrence.schedule import SequentialSchedule
 from armt.recurrence.segment_ring import SegmentRing
 
@@ -43,15 +42,12 @@ class SegmentLoop:
         self._ring = SegmentRing(like)
         self._cursor = torch.zeros(1, dtype=torch.long, device=like.device)
         self._states = [_copied(state.tensors()) for state in states]
-        entry = enter(parts.layers, parts.decoder, parts.whole_segment(like))
-        self._cells = parts.cells(entry, parts.memory.visit())
+        self._cells = parts.cells(parts.enter(like), parts.memory.visit())
         self._enter = compile_traced(self._entering, self._ring.places, self._cursor)
         self._run_one: Callable[[], Any] = partial(self._run, 1)
         self._run_several: Callable[[], Any] = partial(self._run, _NUM_AT_ONCE)
         if like.is_cuda:
-            one = capture(self._run_one).graph
-            several = capture(self._run_several, one.pool()).graph
-            self._run_one, self._run_several = one.replay, several.replay
+            self._run_one, self._run_several = replayed(self._run_one, self._run_several)
 
     def begin(self, states: tuple[State, ...]) -> None:
         """Starts a text from the layers' states."""
@@ -90,9 +86,7 @@ class SegmentLoop:
         self, ring: Int[Tensor, "R B L"], cursor: Int[Tensor, "1"]
     ) -> Float[Tensor, "B T D"]:
         """Returns the next segment as the first layer sees it."""
-        ids = ring.index_select(0, cursor % len(ring)).squeeze(0)
-        parts = self._parts
-        return enter(parts.layers, parts.decoder, parts.whole_segment(ids)).hidden
+        return self._parts.enter(SegmentRing.pick(ring, cursor)).hidden
 
 
 def _copied(tensors: StateRows) -> StateRows:

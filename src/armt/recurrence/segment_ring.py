@@ -25,6 +25,11 @@ class SegmentRing:
             self._pinned = torch.zeros(self.places.shape, dtype=like.dtype, pin_memory=True)
             self._copied = (torch.cuda.Event(), torch.cuda.Event())
 
+    @staticmethod
+    def pick(places: Int[Tensor, "R B L"], cursor: Int[Tensor, "1"]) -> Int[Tensor, "B L"]:
+        """Returns segment number `cursor` of what was put in, found on the device."""
+        return places.index_select(0, cursor % len(places)).squeeze(0)
+
     def restart(self) -> None:
         """Begins with the first place again; every segment before must have been read."""
         self._num_put = 0

@@ -14,10 +14,10 @@ import torch
 
 from armt.backbones.cells import Cells, StateRows
 from armt.backbones.compiled import compile_traced
-from armt.backbones.layer_calls import enter, merge_calls
+from armt.backbones.layer_calls import merge_calls
 from armt.core.shapes import Float, Int, Tensor
 from armt.core.state import State
-from armt.recurrence.cudagraph import capture
+from armt.recurrence.cudagraph import replayed
 from armt.recurrence.schedule import SequentialSchedule
 from armt.recurrence.segment_ring import SegmentRing
 
@@ -54,7 +54,7 @@ class WaveLoop:
         """
         self._parts, self._kind = parts, type(states[0])
         self._num_layers, device = len(states), like.device
-        entry = enter(parts.layers, parts.decoder, parts.whole_segment(like))
+        entry = parts.enter(like)
         self._cells = Cells(parts.layers, parts.memory.visit(), merge_calls(entry.calls))
         self._ring = SegmentRing(like)
         self._places = _Places(
@@ -75,9 +75,7 @@ class WaveLoop:
         self._run_one: Callable[[], Any] = self._step
         self._run_several: Callable[[], Any] = self._stride
         if device.type == "cuda":
-            one = capture(self._step).graph
-            self._run_one = one.replay
-            self._run_several = capture(self._stride, one.pool()).graph.replay
+            self._run_one, self._run_several = replayed(self._step, self._stride)
 
     def begin(self, states: tuple[State, ...]) -> None:
         """Starts a text from the layers' states."""
@@ -122,21 +120,25 @@ class WaveLoop:
 
     def _step(self) -> None:
         """Runs one wave in place; the states of layers without a segment stay as they are."""
-        cursor, hidden, states = self._places
-        after = _Places(*self._wave(self._ring.places, *self._places))
-        segment = cursor - self._layers
+        before = self._places
+        after = _Places(*self._wave(self._ring.places, *before))
+        segment = before.cursor - self._layers
         is_riding = (segment >= 0) & (segment < self._end)
-        for name, rows in states.items():
+        kept: StateRows = {}
+        for name, rows in before.states.items():
             mask = is_riding.view(-1, *[1] * (rows.dim() - 1))
-            _ = rows.copy_(torch.where(mask, after.states[name], rows))
-        _ = hidden.copy_(after.hidden)
-        _ = cursor.copy_(after.cursor)
+            kept[name] = torch.where(mask, after.states[name], rows)
+        self._put(after._replace(states=kept))
 
     def _stride(self) -> None:
         """Runs several waves in which every layer has a segment; only the last is put in place."""
         after = self._places
         for _ in range(_NUM_AT_ONCE):
             after = _Places(*self._wave(self._ring.places, *after))
+        self._put(after)
+
+    def _put(self, after: _Places) -> None:
+        """Writes what waves returned into the fixed places."""
         for name, rows in self._places.states.items():
             _ = rows.copy_(after.states[name])
         _ = self._places.hidden.copy_(after.hidden)
@@ -150,9 +152,7 @@ class WaveLoop:
         states: StateRows,
     ) -> tuple[Tensor, Tensor, StateRows]:
         """Takes the next segment and runs all layers; returns what the next wave needs."""
-        ids = ring.index_select(0, cursor % len(ring)).squeeze(0)
-        parts = self._parts
-        entry = enter(parts.layers, parts.decoder, parts.whole_segment(ids))
+        entry = self._parts.enter(SegmentRing.pick(ring, cursor))
         inputs = torch.cat([entry.hidden.unsqueeze(0), hidden[:-1]])
         outputs, after = self._cells.run(0, inputs, states, self._kind)
         return cursor + 1, outputs, after

@@ -182,7 +182,7 @@ def build_classifier(config: ClassifierRunConfig, encoder: TokenizerEncoder) -> 
 
 
 @final
-class FactStream:
+class ClassifierStream:
     """The batches of a stage; number k is drawn from the run's seed and k alone."""
 
     def __init__(
@@ -255,7 +255,7 @@ class ClassifierTrainer:
     ) -> None:
         progress, end = self.progress, before + stage.num_steps
         self.model.blend = stage.blend
-        stream = FactStream(self.task, self.config, stage)
+        stream = ClassifierStream(self.task, self.config, stage)
         is_pinned = self.model.device.type == "cuda"
         batches = load_batches(stream, progress.step, is_pinned=is_pinned)
         while progress.step < end:

@@ -1,5 +1,5 @@
 from collections import Counter
-from itertools import islice, pairwise, product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES
 from armt.tasks.babilong import Book, FactStreamConfig, build_store
 from armt.tasks.babilong.corpus import is_test_book
 from armt.tasks.contract import NO_LABEL
+from tasks.babilong.streams import batches, row_ids
 from tasks.rule_reader import ANSWERED, ASKED, read_text
 
 CARRIED = {
@@ -25,20 +26,9 @@ SHORT = {"batch_size": 6, "tail_len": (40, 200), "gap_len": (16, 100)}
 DENSE = {"batch_size": 12, "is_dense": True, "sequence_len": 300, "gap_len": (8, 64)}
 
 
-def batches(store, encoder, options, count, seed=0, start=0):
-    stream = FactStreamConfig(**options).build(store, encoder, seed)
-    return list(islice(stream.batches(start), count))
-
-
 def row_texts(encoder, run, row):
     """Yields for each batch all that a reader of one row has read: carried text, then the batch."""
-    carried = []
-    for batch in run:
-        if batch.resets is None or batch.resets[row]:
-            carried = []
-        ids = batch.input_ids[row].tolist()
-        yield encoder.decode(carried + ids)
-        carried += ids[: batch.carry_len]
+    return (encoder.decode(carried + ids) for carried, ids in row_ids(run, row))
 
 
 @pytest.mark.parametrize(

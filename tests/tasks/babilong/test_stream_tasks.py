@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from armt.tasks.babi.oracle import answer_from, find_facts
 from armt.tasks.babilong import BabilongTaskConfig, FactStreamConfig
 from armt.tasks.babilong.task_worlds import TASKS, task_world
 from armt.tasks.contract import NO_LABEL
+from tasks.babilong.streams import batches, row_ids
 
 CARRIED = {
     "batch_size": 4,
@@ -40,20 +41,9 @@ HELPED = {"qa2": ("qa2", "qa1"), "qa3": ("qa3", "qa2", "qa1")}
 OF_PEOPLE = re.compile(r"Where is [A-Z]")
 
 
-def batches(store, encoder, options, count, seed=0, start=0):
-    stream = FactStreamConfig(**options).build(store, encoder, seed)
-    return list(islice(stream.batches(start), count))
-
-
 def row_texts(encoder, run, row):
     """Yields for each batch the carried text before it and its own text."""
-    carried = []
-    for batch in run:
-        if batch.resets is None or batch.resets[row]:
-            carried = []
-        ids = batch.input_ids[row].tolist()
-        yield encoder.decode(carried), encoder.decode(ids)
-        carried += ids[: batch.carry_len]
+    return (tuple(map(encoder.decode, parts)) for parts in row_ids(run, row))
 
 
 def by_the_oracle(task, facts, question):
