@@ -49,5 +49,8 @@ def write_ridge(stored: RidgeAssociation, pairs: WeightedPairs, penalty: float) 
     gram = stored.gram + keys.mT @ (weights * keys)
     missing = weights * (values - keys @ stored.matrix)
     identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    change = torch.linalg.solve(gram + penalty * identity, keys.mT @ missing)
+    # by Cholesky's factor, and not by `solve`, which asks the device whether it went well
+    lower = torch.linalg.cholesky_ex(gram + penalty * identity).L
+    halfway = torch.linalg.solve_triangular(lower, keys.mT @ missing, upper=False)
+    change = torch.linalg.solve_triangular(lower.mT, halfway, upper=True)
     return RidgeAssociation(stored.matrix + change, gram)
