@@ -75,7 +75,7 @@ def main() -> None:
         )  # fmt: skip
     else:
         model = prepared.trainer.recurrent.eval()
-        _load_weights(model, options.trained)
+        load_weights(model, options.trained)
     stream = config.stages[-1].stream
     assert isinstance(stream, FactStreamConfig), "the recipe is one of BABILong tasks"
     for name, cell in product(stream.tasks, options.cells):
@@ -110,7 +110,7 @@ def _trained(trainer: Trainer, book: RecordBook, options: argparse.Namespace) ->
     return model
 
 
-def _load_weights(model: Recurrent, path: Path) -> None:
+def load_weights(model: Recurrent, path: Path) -> None:
     """Gives the model weights that `_save_weights` wrote."""
     missing, unexpected = model.load_state_dict(load_file(path), strict=False)
     assert missing == ["lm_head.weight"], f"weights are missing: {missing}"

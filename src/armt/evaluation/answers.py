@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from armt.backbones.modes import evaluation_mode
 from armt.core.errors import DataError
+from armt.core.shapes import Int, Tensor
 from armt.evaluation.subject import Arm
 from armt.recurrence.model import Recurrent
 from armt.recurrence.state import RecurrentState
@@ -40,7 +41,10 @@ def answer_samples(
     if len(lengths) != 1:
         raise DataError(f"Contexts read side by side need one length. Got {sorted(lengths)}.")
     with evaluating(model):
-        state = read_side_by_side(model, [sample.context() for sample in samples])
+        contexts = [sample.context() for sample in samples]
+        # one reading: while the device is at one stretch, the host prepares the next
+        texts = stretches(contexts, model.recurrence.segment_len)
+        state = model.read(texts, model.init_state(len(samples)))
         return answer_after(
             model, samples, state, arms=arms, end_id=end_id, max_answer_len=max_answer_len
         )
@@ -69,17 +73,18 @@ def forget(model: Recurrent, state: RecurrentState) -> RecurrentState:
     return state.with_layers(model.memory.init_states(state.batch_size))
 
 
-def read_side_by_side(model: Recurrent, contexts: Sequence[Iterator[Ids]]) -> RecurrentState:
-    """Reads texts of one length, each given in pieces of any size, as rows of one batch."""
-    size = _SEGMENTS_AT_ONCE * model.recurrence.segment_len
-    state = model.init_state(len(contexts))
+def stretches(
+    contexts: Sequence[Iterator[Ids]], segment_len: int
+) -> Iterator[Int[Tensor, "B T"]]:
+    """Yields texts of one length as rows of one batch, whole segments at a time but at the end.
+
+    Args:
+        contexts: the texts, each in pieces of any size.
+        segment_len: tokens of a segment.
+    """
+    size = _SEGMENTS_AT_ONCE * segment_len
     rows = zip(*(_even_pieces(context, size) for context in contexts), strict=True)
-    for pieces in rows:
-        ids = torch.from_numpy(np.stack(pieces))
-        if model.device.type == "cuda":
-            ids = ids.pin_memory().to(model.device, non_blocking=True)
-        state = model.read(ids, state)
-    return state
+    return (torch.from_numpy(np.stack(pieces)) for pieces in rows)
 
 
 def _even_pieces(pieces: Iterator[Ids], size: int) -> Iterator[np.ndarray[Any, Any]]:

@@ -1,0 +1,136 @@
+"""Reads texts too long for one run, in several, and asks for everyone they tell of.
+
+    python benchmarks/deep_reading.py --folder runs/qa1 --trained runs/qa1/weights.safetensors \
+        --length 1B --rows 8 --minutes 9 --state runs/deep --results benchmarks/results/NAME.jsonl
+
+Run it again with the same `--state` until the texts end: it goes on where it stopped. A context is
+that of the task's evaluation; besides its own question there is one for every other person in it.
+"""
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+import numpy as np
+import torch
+from babilong import TASK_SEED, load_weights
+from records import add_run_options, open_book
+
+from armt.core.files import write_text
+from armt.evaluation.answers import answer_after, evaluating, stretches
+from armt.evaluation.subject import Arm
+from armt.recipes.registry import RECIPES
+from armt.recurrence.model import Recurrent
+from armt.recurrence.state import RecurrentState
+from armt.recurrence.state_file import load_state, save_state
+from armt.tasks.babilong.asking import ask_for_everyone
+from armt.tasks.babilong.task_config import BabilongTaskConfig
+from armt.tasks.contract import Ids, Sample
+from armt.tasks.encoder import TokenizerEncoder
+from armt.training.run import prepare
+from armt.training.text import load_store
+
+
+def main() -> None:
+    """Reads on, and asks when the texts have ended."""
+    options = _options()
+    end = time.monotonic() + 60 * options.minutes
+    config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
+    prepared = prepare(config, options.folder, [])
+    encoder, model = prepared.encoder, prepared.trainer.recurrent.eval()
+    assert encoder is not None, "the recipe has text"
+    assert config.text is not None, "the recipe has text"
+    load_weights(model, options.trained)
+    store = load_store(options.folder, config.text, encoder, "test")
+    task = BabilongTaskConfig(task="qa1", seed=TASK_SEED, reserve_len=0).build(store, encoder)
+    rows = range(options.first, options.first + options.rows)
+    samples = [task.sample(options.length, index) for index in rows]
+    state, seconds = _read_on(model, samples, options.state, end)
+    num_left = samples[0].context_len - int(state.num_tokens[0])
+    print(f"{seconds:.0f} s, {num_left:,} tokens of each row to go", flush=True)
+    if num_left:
+        return
+    book = open_book(options.results, options.seed, options.commit)
+    about = {
+        "task": "qa1", "tokens": options.length, "model": config.name, "num_readings": len(samples),
+        "first": options.first,
+    }  # fmt: skip
+    book.add("read.seconds", seconds, "s", batch=len(samples), **about)
+    for (asked, arm), (num_right, num_asked) in _count(model, samples, state, encoder).items():
+        share = num_right / num_asked
+        book.add(
+            "babilong.accuracy", share, "share", memory=arm, asked=asked, num_samples=num_asked,
+            **about,
+        )  # fmt: skip
+
+
+def _read_on(
+    model: Recurrent, samples: list[Sample], folder: Path, end: float
+) -> tuple[RecurrentState, float]:
+    """Reads until the texts or the time end; returns the state and the seconds of all runs."""
+    path, clock = folder / "state.safetensors", folder / "seconds.json"
+    state, seconds = model.init_state(len(samples)), 0.0
+    if path.exists():
+        state, seconds = load_state(path, model), json.loads(clock.read_text(encoding="utf-8"))
+    num_read = int(state.num_tokens[0])
+    texts = stretches(
+        [_rest(sample.context(), num_read) for sample in samples], model.recurrence.segment_len
+    )
+    started = time.monotonic()
+    with evaluating(model):
+        state = model.read(takewhile(lambda _: time.monotonic() < end, texts), state)
+    seconds += time.monotonic() - started
+    folder.mkdir(parents=True, exist_ok=True)
+    save_state(path, state, model)
+    write_text(clock, json.dumps(seconds))
+    return state, seconds
+
+
+def _rest(pieces: Iterator[Ids], num_read: int) -> Iterator[Ids]:
+    """Yields what comes after the first `num_read` tokens."""
+    for piece in pieces:
+        if num_read < len(piece):
+            yield piece[num_read:]
+        num_read = max(0, num_read - len(piece))
+
+
+def _count(
+    model: Recurrent, samples: list[Sample], state: RecurrentState, encoder: TokenizerEncoder
+) -> dict[tuple[str, Arm], tuple[int, int]]:
+    """Returns right answers and questions by kind of question and by arm."""
+    asked = [ask_for_everyone(sample, encoder) for sample in samples]
+    places = np.repeat(np.arange(len(samples)), [len(each) for each in asked])
+    questions = [question for each in asked for question in each]
+    forks = state.select_rows(torch.from_numpy(places))
+    own = {id(each[0]) for each in asked}
+    num_right: Counter[tuple[str, Arm]] = Counter()
+    num_asked: Counter[tuple[str, Arm]] = Counter()
+    for arm, answers in answer_after(model, questions, forks, end_id=encoder.end_id).items():
+        for question, ids in zip(questions, answers, strict=True):
+            is_right = encoder.decode(ids).strip() == question.answer
+            kinds = ("own", "everyone") if id(question) in own else ("everyone",)
+            for kind in kinds:
+                num_asked[kind, arm] += 1
+                num_right[kind, arm] += is_right
+    return {key: (num_right[key], total) for key, total in num_asked.items()}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run_options(parser)
+    _ = parser.add_argument("--recipe", default="armt_babilong_qa1")
+    _ = parser.add_argument("--trained", type=Path, required=True, help="weights to measure")
+    _ = parser.add_argument("--length", default="1B", help="tokens of a text")
+    _ = parser.add_argument("--first", type=int, default=0, help="number of the first text")
+    _ = parser.add_argument("--rows", type=int, default=8, help="texts side by side")
+    _ = parser.add_argument("--minutes", type=float, default=9.0, help="time of this run's reading")
+    _ = parser.add_argument("--state", type=Path, required=True, help="folder to go on from")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
