@@ -105,7 +105,9 @@ class Cells:
             kind: what the states are.
         """
         last = first + len(hidden) - 1
-        weights = {name: rows[first : last + 1] for name, rows in self.lay_side_by_side().items()}
+        weights = self.lay_side_by_side()
+        if len(hidden) < len(self.cells):  # a slice of all would cost its backward pass a copy
+            weights = {name: rows[first : last + 1] for name, rows in weights.items()}
         run_cell = self._runner(kind)
 
         def run_rows(

@@ -73,9 +73,7 @@ def forget(model: Recurrent, state: RecurrentState) -> RecurrentState:
     return state.with_layers(model.memory.init_states(state.batch_size))
 
 
-def stretches(
-    contexts: Sequence[Iterator[Ids]], segment_len: int
-) -> Iterator[Int[Tensor, "B T"]]:
+def stretches(contexts: Sequence[Iterator[Ids]], segment_len: int) -> Iterator[Int[Tensor, "B T"]]:
     """Yields texts of one length as rows of one batch, whole segments at a time but at the end.
 
     Args:

@@ -10,7 +10,9 @@ N + S - 1 waves instead of N * S steps:
     layer 2:             s0    s1    s2
 
 A segment *rides* from layer to layer, one layer a wave. The rows of a wave are neighbouring layers:
-fewer of them while the first segments come in and the last ones leave.
+fewer of them while the first segments come in and the last ones leave. Compiled code wants waves of
+one size: there the layers without a segment run on a copy of another's, and what they return is
+dropped.
 """
 
 from collections import deque
@@ -133,7 +135,7 @@ class Wave:
         states = {name: rows[first : last + 1] for name, rows in self._states.items()}
         if any(one.is_cut for one in self._riders):
             states = {name: self._cut(rows) for name, rows in states.items()}
-        run: Any = self._cells.run
+        run: Any = self._cells.run if self._cells.compiler is None else self._run_filled
         if self._is_checkpointed and torch.is_grad_enabled():
             outputs, after = cast(
                 "Any", checkpoint(run, first, hidden, states, self._kind, use_reentrant=False)
@@ -147,6 +149,31 @@ class Wave:
             }
         self._states = after
         return outputs
+
+    def _run_filled(
+        self, first: int, hidden: Float[Tensor, "N B T D"], states: StateRows, kind: type[State]
+    ) -> tuple[Float[Tensor, "N B T D"], StateRows]:
+        """Runs all layers, those without a segment on what lies there; no gradient comes of it.
+
+        One size of wave is compiled instead of one for each number of layers.
+        """
+        if len(hidden) == self._num_layers:
+            return self._cells.run(0, hidden, states, kind)
+        end = first + len(hidden)
+        one = hidden[:1].detach()
+        filled = torch.cat(
+            [
+                one.expand(first, *one.shape[1:]),
+                hidden,
+                one.expand(self._num_layers - end, *one.shape[1:]),
+            ]
+        )
+        whole = {
+            name: torch.cat([rows[:first].detach(), states[name], rows[end:].detach()])
+            for name, rows in self._states.items()
+        }
+        outputs, after = self._cells.run(0, filled, whole, kind)
+        return outputs[first:end], {name: rows[first:end] for name, rows in after.items()}
 
     def _cut(self, rows: Float[Tensor, "N *shape"]) -> Float[Tensor, "N *shape"]:
         """Stops the gradient of the rows whose segment is cut off from those before."""
