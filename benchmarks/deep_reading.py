@@ -59,10 +59,10 @@ def main() -> None:
         "task": "qa1", "tokens": options.length, "model": config.name, "num_readings": len(samples),
         "first": options.first,
     }  # fmt: skip
-    book.add("read.seconds", seconds, "s", batch=len(samples), **about)
+    _ = book.add("read.seconds", seconds, "s", batch=len(samples), **about)
     for (asked, arm), (num_right, num_asked) in _count(model, samples, state, encoder).items():
         share = num_right / num_asked
-        book.add(
+        _ = book.add(
             "babilong.accuracy", share, "share", memory=arm, asked=asked, num_samples=num_asked,
             **about,
         )  # fmt: skip

@@ -1,6 +1,8 @@
 """The optimiser and its learning rate."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -20,6 +22,10 @@ class MasterAdamW:
         """Takes all trainable parameters; matrices decay, vectors do not."""
         self.parameters = [value for value in model.parameters() if value.requires_grad]
         self.masters = [_master(value) for value in self.parameters]
+        pairs = zip(self.parameters, self.masters, strict=True)
+        self._copied = [
+            (parameter, master) for parameter, master in pairs if master is not parameter
+        ]
         matrices = [value for value in self.masters if value.dim() > 1]
         vectors = [value for value in self.masters if value.dim() <= 1]
         groups = [
@@ -35,9 +41,15 @@ class MasterAdamW:
 
         Returns the length of the gradient before clipping.
         """
-        for parameter, master in zip(self.parameters, self.masters, strict=True):
-            if parameter is not master and parameter.grad is not None:
-                master.grad = parameter.grad.float()
+        with_gradient: list[tuple[nn.Parameter, Tensor]] = []
+        for parameter, master in self._copied:
+            if parameter.grad is None:
+                master.grad = None
+                continue
+            if master.grad is None:
+                master.grad = torch.empty_like(master)
+            with_gradient.append((parameter, master))
+        _copy_all([m.grad for _, m in with_gradient], [p.grad for p, _ in with_gradient])
         norm = nn.utils.clip_grad_norm_(self.masters, self._clip_norm)
         if bool(torch.isfinite(norm)):
             _ = self.inner.step()
@@ -47,15 +59,13 @@ class MasterAdamW:
     @torch.no_grad()
     def publish(self) -> None:
         """Writes the copies into the model."""
-        for parameter, master in zip(self.parameters, self.masters, strict=True):
-            if parameter is not master:
-                _ = parameter.copy_(master)
+        _copy_all([parameter for parameter, _ in self._copied], [m for _, m in self._copied])
 
     def zero_grad(self) -> None:
         """Zeroes the gradients in place, where a CUDA graph may look for them."""
-        for parameter in self.parameters:
-            if parameter.grad is not None:
-                _ = parameter.grad.zero_()
+        gradients = [each.grad for each in self.parameters if each.grad is not None]
+        if gradients:
+            cast("Any", torch)._foreach_zero_(gradients)
 
     def set_learning_rate(self, value: float) -> None:
         """Sets the learning rate of all weights."""
@@ -91,6 +101,13 @@ def cast_weights(model: nn.Module, dtype: torch.dtype) -> None:
     """Casts the weights in place, and nothing else: rotary frequencies need their digits."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
+
+
+@torch.no_grad()
+def _copy_all(targets: Sequence[Tensor | None], sources: Sequence[Tensor | None]) -> None:
+    """Copies tensors that may differ in dtype, by a few kernels for all of them together."""
+    if targets:
+        cast("Any", torch)._foreach_copy_(targets, sources)
 
 
 def _master(parameter: nn.Parameter) -> Tensor:
