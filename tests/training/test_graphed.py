@@ -6,6 +6,7 @@ from itertools import islice
 import pytest
 import torch
 
+from armt.memories.associative import MLPAssociativeConfig
 from armt.tasks.contract import Batch
 from armt.tasks.encoder import TokenizerEncoder
 from armt.training.graphed import GraphedStepper
@@ -31,8 +32,11 @@ def device(request, monkeypatch):
 
 def batches_of(kind: str, device: str) -> tuple[torch.nn.Module, list[Batch]]:
     """A model and a few batches; those of facts are carried on, the others have questions."""
-    if kind == "retrieval":
+    if kind in ("retrieval", "learned_start"):
         run = retrieval_run()
+        if kind == "learned_start":  # its empty state bears a gradient
+            memory = MLPAssociativeConfig(num_memory_tokens=2, d_mem=4, d_hidden=8)
+            run = replace(run, memory=memory)
         task = replace(run.stages[0].stream, num_questions=3)
         stream = task.build().stream(8, seed=0)
         model = build_model(run, None)
@@ -54,7 +58,7 @@ def gradients(model) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["retrieval", "carried"])
+@pytest.mark.parametrize("kind", ["retrieval", "learned_start", "carried"])
 @pytest.mark.parametrize("write_penalty", [0.0, 0.3])
 def test_gradients_and_states_are_those_of_the_eager_step(kind, write_penalty, device):
     model, batches = batches_of(kind, device)
@@ -72,7 +76,7 @@ def test_gradients_and_states_are_those_of_the_eager_step(kind, write_penalty, d
         assert int(found.num_labels) == int(expected.num_labels) > 0
         assert int(found.num_correct) == int(expected.num_correct)
         carried = {"eager": expected.carried, "graphed": found.carried}
-        assert (found.carried is None) == (kind == "retrieval")
+        assert (found.carried is None) == (kind != "carried")
         for left, right in zip(found.carried or (), expected.carried or (), strict=True):
             torch.testing.assert_close(left.association, right.association, **CLOSE)
 

@@ -16,6 +16,10 @@ Kind = Literal["memorise", "detect_and_memorise", "reasoning"]
 _GOAL = 0.98
 """Share of right answers at which a stage gives way to the next, longer one."""
 
+_OPTIM = OptimConfig(betas=(0.9, 0.999), weight_decay=1e-3)
+"""With a long memory of squared gradients: once every answer is right the gradients vanish, and
+with a short one the first wrong answer then moves all weights as far as ever: all was forgotten."""
+
 _DROPOUT = 0.1
 """As in BERT; it is noise on the memory too, without which a fact drifts away after some ten
 segments. That is enough where the fact stands before all else."""
@@ -48,15 +52,15 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
     ]  # fmt: skip
     keeping = [
         ClassifierStageConfig(
-            num_segments=number, num_steps=600, learning_rate=5e-4, warmup_steps=50, goal=_GOAL
+            num_segments=number, num_steps=600, learning_rate=3e-4, warmup_steps=50, goal=_GOAL
         )
         for number in range(1, 8)
     ]
     holding = [
         ClassifierStageConfig(
-            num_segments=7, num_steps=num_steps, learning_rate=5e-4, warmup_steps=50, blend=blend
+            num_segments=7, num_steps=num_steps, learning_rate=3e-4, warmup_steps=50, blend=blend
         )
-        for num_steps, blend in zip((1000, 4000), _BLENDS[kind], strict=True)
+        for num_steps, blend in zip((800, 3200), _BLENDS[kind], strict=True)
     ]
     return ClassifierRunConfig(
         name="rmt_encoder",
@@ -65,7 +69,7 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
         memory=RMTConfig(num_memory_tokens=10),
         recurrence=RecurrenceConfig(segment_len=499),
         stages=(*reading, *keeping, *holding),
-        optim=OptimConfig(weight_decay=1e-3),
+        optim=_OPTIM,
         precision="bfloat16",
     )
 
