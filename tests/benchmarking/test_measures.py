@@ -110,9 +110,12 @@ def test_a_training_batch_labels_the_end(tmp_path):
 def test_decoding_is_measured(tmp_path):
     bench, measured = make_bench(tmp_path)
     MEASURES["decode"](bench, CASE)
-    (speed,) = [each for each in measured if each.name == "decode.tokens_per_s"]
-    assert speed.value > 0
-    assert speed.params["tokens"] == 4
+    speeds = [each for each in measured if each.name == "decode.tokens_per_s"]
+    assert [each.params["schedule"] for each in speeds] == ["auto", "sequential eager"]
+    for speed in speeds:
+        assert speed.value > 0
+        assert speed.params["tokens"] == 4
+    assert names_in(measured)["decode.peak_bytes"] == 2
 
 
 def test_long_texts_are_read_once_each(tmp_path):

@@ -1,4 +1,7 @@
-"""Which schedule runs a text: waves where the model allows them and they are faster."""
+"""Which schedule runs a text: waves where the model allows them and they are faster.
+
+And whether single tokens are decoded as CUDA graphs.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from armt.backbones.attention import PLAIN_KINDS, plain_kind
 from armt.backbones.cells import find_difference, is_layer_checkpointed
 from armt.backbones.compiled import Compiler
 from armt.backbones.huggingface import TESTED_FAMILIES
 from armt.core.errors import ConfigError
 from armt.core.state import State
+from armt.recurrence.decode_loop import DecodeLoops
 from armt.recurrence.read_loops import LoopMaker
 from armt.recurrence.schedule import WaveSchedule
 from armt.recurrence.segment_loop import SegmentLoop
@@ -29,6 +34,12 @@ second, where a layer by itself fills the GPU (docs/design/speed.md)."""
 NOT_IN_WAVES = {"mixtral": "which experts run depends on the data"}
 """Why the layers of a model type cannot run side by side."""
 
+NOT_IN_GRAPHS = NOT_IN_WAVES | {"opt": "the host counts its positions"}
+"""Why single tokens of a model type cannot be decoded without the host."""
+
+_HOST_ROTATIONS = ("dynamic", "longrope")
+"""Kinds of rotation whose angles are chosen by the host, by the length of the text."""
+
 
 def wave_obstacle(model: "Recurrent") -> str | None:
     """Returns why a model cannot run in waves, or none if it can."""
@@ -44,6 +55,47 @@ def wave_obstacle(model: "Recurrent") -> str | None:
     config: Any = model.config.get_text_config()
     reason = NOT_IN_WAVES.get(config.model_type)
     return reason or find_difference(layers, str(getattr(config, "_attn_implementation", "")))
+
+
+def decode_obstacle(model: "Recurrent") -> str | None:
+    """Returns why single tokens cannot be decoded as a CUDA graph, or none if they can.
+
+    In the middle of a segment no memory is written. What it does there must look at fixed places
+    alone, and so must the backbone.
+    """
+    memory: Any = model.memory.mechanisms[0]
+    name = type(memory).__name__
+    if not memory.is_bounded:
+        return f"the state of {name} grows from segment to segment"
+    if memory.door == "key_value":
+        return f"{name} counts the keys of the segment"
+    # peft's layers declare the names of their adapters, which may be switched on and off
+    if any(hasattr(module, "adapter_layer_names") for module in model.modules()):
+        return "its adapters may change from text to text"
+    weights = list(model.parameters())
+    if any(type(each) is not torch.nn.Parameter or each.device != model.device for each in weights):
+        return "its weights are not plain tensors on one device"
+    config: Any = model.config.get_text_config()
+    kind = plain_kind(str(getattr(config, "_attn_implementation", "")))
+    if kind not in PLAIN_KINDS:
+        return f"its attention '{kind}' takes no full mask"
+    if any(each in str(getattr(config, "rope_parameters", "")) for each in _HOST_ROTATIONS):
+        return "the host chooses the angles of its rotation"
+    if config.model_type not in TESTED_FAMILIES:  # nor are caches like that of Mamba
+        return f"models of type '{config.model_type}' were not tried"
+    return NOT_IN_GRAPHS.get(config.model_type)
+
+
+def choose_decode_loops(model: "Recurrent") -> DecodeLoops | None:
+    """Returns the loops in which a model decodes, or none if it decodes operation by operation.
+
+    It does so on a CPU, in training mode, and where the sequential schedule is asked for without
+    compiled code, which is the plain one.
+    """
+    is_plain = model.recurrence.schedule == "sequential" and not model.recurrence.is_compiled
+    if is_plain or model.training or not _may_gain(model) or decode_obstacle(model) is not None:
+        return None
+    return model.__dict__.setdefault("_decode_loops", DecodeLoops())
 
 
 def choose_waves(model: "Recurrent") -> WaveStarter | None:

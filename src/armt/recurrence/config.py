@@ -22,7 +22,11 @@ class RecurrenceConfig(Config):
     """
 
     schedule: Literal["auto", "sequential", "waves"] = "auto"
-    """Whether segments run one after the other or in waves; `auto` takes what is faster."""
+    """Whether segments run one after the other or in waves; `auto` takes what is faster.
+
+    With `sequential`, unless it is compiled, a GPU runs operation by operation, without graphs; so
+    it does when it generates.
+    """
 
     is_compiled: bool = False
     """Whether a GPU runs layers and memories as compiled code, with the same results. Each shape of

@@ -1,7 +1,8 @@
 """Token-by-token continuation for transformers' `generate`.
 
-Rows whose segments are filled alike are decoded together; each such group has the ordinary
-cache of its unfinished segment, which is dropped when the segment is written.
+Rows whose segments are filled alike are decoded together; each such group has the cache of its
+unfinished segment, which is dropped when the segment is written. Where the model allows it, a group
+runs in a loop over fixed places, whose steps a GPU repeats as graphs.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from transformers import Cache, DynamicCache
 
 from armt.core.errors import ArmtError, DataError
 from armt.core.shapes import Float, Int, Tensor
+from armt.core.state import State
+from armt.recurrence.choose_schedule import choose_decode_loops
+from armt.recurrence.decode_loop import DecodeLoop, DecodeLoops
 from armt.recurrence.segmenter import pack
 from armt.recurrence.state import RecurrentState
 
@@ -30,7 +34,37 @@ class Group:
     """Their states; the tokens of the unfinished segment are pending."""
 
     cache: Any
-    """What the backbone keeps of the pending tokens: keys and values, or states of its own."""
+    """What the backbone keeps of the pending tokens: keys and values, or states of its own. None
+    once the loop that it belonged to was given back."""
+
+    loop: DecodeLoop | None = None
+    """What decodes the rows over fixed places; none to decode operation by operation."""
+
+    @classmethod
+    def start(
+        cls,
+        model: "Recurrent",
+        rows: Int[Tensor, " N"],
+        state: RecurrentState,
+        loops: DecodeLoops | None,
+    ) -> "Group":
+        """Returns rows at the start of a segment, in a loop if there are some for this model."""
+        if loops is None:
+            return cls(rows, state, _new_cache(model))
+        loop = loops.take(model, state.layers, state.pending)
+        return cls(rows, state, loop.cache, loop)
+
+    def seek(self, position: int) -> None:
+        """Says where the next pass begins; only places that are fixed need to be told."""
+        if self.loop is not None:
+            self.loop.cache.seek(position)
+
+    def restart(self, model: "Recurrent", layers: tuple[State, ...]) -> None:
+        """Empties the cache for the next segment, which starts from the layers' states."""
+        if self.loop is None:
+            self.cache = _new_cache(model)
+        else:
+            self.loop.begin(layers)
 
     def reorder(self, sources: dict[int, int]) -> None:
         """Makes each row a copy of the row that `sources` names for it.
@@ -41,6 +75,14 @@ class Group:
         order = torch.tensor([place[sources[int(row)]] for row in self.rows])
         self.state = self.state.select_rows(order)
         self.cache.reorder_cache(order.to(self.state.pending.device))
+        if self.loop is not None:
+            self.loop.put(self.state.layers)
+
+    def release(self, loops: DecodeLoops) -> None:
+        """Gives the loop back; what it keeps of the pending tokens is found anew if need be."""
+        if self.loop is not None:
+            loops.give_back(self.loop)
+            self.loop, self.cache = None, None
 
 
 class RecurrentCache(Cache):
@@ -51,6 +93,7 @@ class RecurrentCache(Cache):
         super().__init__(layers=[])
         self.start = state
         self.groups: list[Group] = []
+        self.loops: DecodeLoops | None = None
         self._num_seen = 0
 
     @property
@@ -68,6 +111,12 @@ class RecurrentCache(Cache):
                 "take `groups`."
             )
         return self.groups[0].state
+
+    def release(self) -> None:
+        """Leaves the fixed places to the next texts, when there is nothing more to decode."""
+        if self.loops is not None:
+            for group in self.groups:
+                group.release(self.loops)
 
     def feed(self, num_tokens: int) -> None:
         """Counts the columns of the batch that were fed."""
@@ -102,6 +151,8 @@ def decode(
     if not cache.groups:
         mask = None if attention_mask is None else attention_mask[:, : input_ids.shape[1]]
         logits = _prefill(model, input_ids, mask, cache)
+    elif len(cache.groups) == 1:  # all rows, in their order
+        logits = _feed(model, cache.groups[0], input_ids)
     else:
         parts = [(group.rows, _step(model, group, input_ids)) for group in cache.groups]
         logits = torch.cat([part for _, part in parts])
@@ -122,12 +173,13 @@ def _prefill(
     packed = pack(state, input_ids, attention_mask)
     if not bool(packed.lengths.all()):
         raise DataError("A row of the prompt is all padding. Give each row at least one token.")
+    cache.loops = choose_decode_loops(model)
     logits: dict[int, Float[Tensor, "1 V"]] = {}
     for length in packed.lengths.unique().tolist():
         rows = (packed.lengths == length).nonzero()[:, 0]
         ids = packed.ids[rows.to(packed.ids.device), :length]
         old = state.select_rows(rows)
-        group = Group(rows, _emptied(old, ids), _new_cache(model))
+        group = Group.start(model, rows, _emptied(old, ids), cache.loops)
         # What is fed again here as part of the text was counted when it became pending.
         found = _feed(model, group, ids)
         cache.groups.append(group)
@@ -165,35 +217,54 @@ def _step(
 
 def _feed(model: "Recurrent", group: Group, ids: Int[Tensor, "N T"]) -> Float[Tensor, "N 1 V"]:
     """Feeds the next tokens of a group, ending segments as they fill."""
-    segment_len, schedule = model.recurrence.segment_len, model.schedule(may_compile=False)
+    if group.cache is None:
+        ids = torch.cat([group.state.pending, ids], dim=1)
+        group.state, group.cache = _emptied(group.state, ids), _new_cache(model)
+    segment_len = model.recurrence.segment_len
     logits: Tensor | None = None
     while ids.shape[1]:
-        num_old = int(group.state.num_pending[0])
-        part, ids = ids.split([n := min(segment_len - num_old, ids.shape[1]), ids.shape[1] - n], 1)
-        packed = pack(group.state, part)
-        last = torch.tensor([n - 1], device=part.device)
-        result = schedule.run(
-            part,
-            group.state.layers,
-            is_whole=False,
-            logits_at=last,
-            cache=group.cache,
-            num_before=num_old,
+        state = group.state  # its rows are filled alike, so that no padding is among the pending
+        num_old = state.pending.shape[1]
+        part, ids = ids.tensor_split([segment_len - num_old], dim=1)
+        logits, layers = _feed_part(model, group, part, num_old), state.layers
+        pending = torch.cat([state.pending, part], dim=1)
+        if pending.shape[1] == segment_len:
+            layers, pending = _end_segment(model, group, pending), pending[:, :0]
+            group.restart(model, layers)
+        group.state = RecurrentState(
+            layers=layers,
+            pending=pending,
+            num_pending=torch.full_like(state.num_pending, pending.shape[1]),
+            num_tokens=state.num_tokens + part.shape[1],
         )
-        logits = result.logits
-        layers = group.state.layers
-        if num_old + n == segment_len:
-            layers = _end_segment(model, group, packed.ids)
-            group.cache = _new_cache(model)
-        group.state = RecurrentState(layers=layers, **packed.remainder(group.state, segment_len))
     assert logits is not None, "a group was fed no tokens"
     return logits
 
 
-def _end_segment(model: "Recurrent", group: Group, ids: Int[Tensor, "N L"]) -> Any:
+def _feed_part(
+    model: "Recurrent", group: Group, part: Int[Tensor, "N T"], num_before: int
+) -> Float[Tensor, "N 1 V"]:
+    """Feeds tokens of one segment, as a step of the group's loop if it is one token."""
+    schedule = model.schedule(may_compile=False)
+    position, num_new = schedule.start(num_before), part.shape[1]
+    has_tokens_before = not num_before and model.memory.visit().prefix_len > 0
+    if group.loop is not None and num_new == 1 and not has_tokens_before:
+        return group.loop.step(part, position)
+    group.seek(position)
+    last = torch.tensor([num_new - 1], device=part.device)
+    states, cache = group.state.layers, group.cache
+    result = schedule.run(
+        part, states, is_whole=False, logits_at=last, cache=cache, num_before=num_before
+    )
+    assert result.logits is not None, "logits were asked for"
+    return result.logits
+
+
+def _end_segment(model: "Recurrent", group: Group, ids: Int[Tensor, "N L"]) -> tuple[State, ...]:
     """Writes the memories: through its tokens after the cached text, or from the text anew."""
     schedule = model.schedule()
     if model.memory.visit().suffix_len:
+        group.seek(schedule.start(ids.shape[1]))
         return schedule.end_segment(ids, group.state.layers, group.cache)
     return schedule.run(ids, group.state.layers, is_whole=True).states
 

@@ -212,11 +212,11 @@ class Recurrent(PreTrainedModel):
         for name in (*CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
             if options.get(name) is not None:
                 raise ArmtError(f"A recurrent memory generates without `{name}`. Leave it out.")
-        options[self._cache_name] = RecurrentCache(
-            self._checked_state(state) or self.init_state(len(prompt))
-        )
-        options["use_cache"] = True
-        return cast("Any", super()).generate(inputs, *args, **options)
+        cache = RecurrentCache(self._checked_state(state) or self.init_state(len(prompt)))
+        options |= {self._cache_name: cache, "use_cache": True}
+        output = cast("Any", super()).generate(inputs, *args, **options)
+        cache.release()
+        return output
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any

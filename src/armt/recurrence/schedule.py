@@ -123,7 +123,7 @@ class SequentialSchedule:
         if is_start and not (self.memory.is_causal or self.memory.is_layer_local):
             states = self.memory.query(text, states, self._encode)
         visit = self.memory.visit(is_start=is_start, is_end=is_whole)
-        part = _Part(text, states, visit._replace(start=self._start(num_before), ids=ids))
+        part = _Part(text, states, visit._replace(start=self.start(num_before), ids=ids))
         return self._pass(part, text, logits_at, cache)
 
     def end_segment(
@@ -138,7 +138,7 @@ class SequentialSchedule:
         text = self.embed(ids)
         visit = self.memory.visit(is_start=False)
         assert visit.suffix_len, "only tokens after the text can end it when it was run"
-        visit = visit._replace(start=self._start(ids.shape[1]))
+        visit = visit._replace(start=self.start(ids.shape[1]))
         return self._pass(_Part(text, states, visit), text[:, :0], None, cache).states
 
     def whole_segment(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B U D"]:
@@ -149,7 +149,7 @@ class SequentialSchedule:
         """Returns a whole segment as the first layer sees it, layer-local memory tokens around."""
         return enter(self.layers, self.decoder, self.whole_segment(ids))
 
-    def _start(self, num_before: int) -> int:
+    def start(self, num_before: int) -> int:
         """Returns where a part begins that follows so many text tokens, memory tokens counted."""
         return num_before + self.memory.visit().prefix_len if num_before else 0
 
