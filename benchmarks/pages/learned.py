@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from armt.benchmarking.tables import spell_spread, to_markdown
+from armt.evaluation.metrics import Score
 from armt.tasks.babilong.lengths import length_name, parse_length
 from pages.runs import (
-    ACCURACY,
     BITS,
     EXACT_MATCH,
     LANGUAGE_RUNS,
@@ -19,8 +19,8 @@ from pages.runs import (
     TRAINED,
     WRITTEN,
     Cell,
-    Measured,
     accuracies,
+    answers,
     figures,
     link,
     load_measured,
@@ -41,16 +41,18 @@ ARMS = ("on", "off")
 
 
 def qa1_table(runs: Mapping[str, str]) -> str:
-    """Returns accuracy in per cent with its 95 % interval: a column for each length."""
+    """Returns accuracy in per cent with its 95 % interval: a column for each length.
+
+    Files of one label are one row.
+    """
     found = {
-        (each.run, each.params["memory"], parse_length(each.params["tokens"])): each.score
-        for each in figures(runs, ACCURACY)
+        (runs[each.run], each.cell.arm, each.cell.num_tokens): each.score for each in answers(runs)
     }
     lengths = sorted({length for _, _, length in found})
     heads = [f"{length_name(length)} tokens" for length in lengths]
     rows = [
-        [label, arm, *(spell_score(found.get((run, arm, length))) for length in lengths)]
-        for run, label in runs.items()
+        [label, arm, *(spell_score(found.get((label, arm, length))) for length in lengths)]
+        for label in dict.fromkeys(runs.values())
         for arm in ARMS
     ]
     return to_markdown(["run", "memory", *heads], rows)
@@ -61,10 +63,15 @@ def writes_table() -> str:
     written = {each.run: each.score for each in figures(QA1_RUNS, WRITTEN)}
     rows: list[list[str]] = []
     for run, score in written.items():
-        on = [each for each in figures([run], ACCURACY) if each.params["memory"] == "on"]
-        ends = [on[0], on[-1]]  # from the shortest text to the longest
-        kept = [f"{each.params['tokens']}: {100 * each.value:.1f}" for each in ends]
-        rows.append([QA1_RUNS[run], f"{score.num_correct} of {score.num_samples:,}", *kept])
+        on = sorted(
+            (each.cell.num_tokens, each.score) for each in answers([run]) if each.cell.arm == "on"
+        )
+        kept = [
+            f"{length_name(length)}: {100 * score.accuracy:.1f}"
+            for length, score in (on[0], on[-1])
+        ]
+        written_of = f"{score.num_correct} of {score.num_samples:,}"
+        rows.append([QA1_RUNS[run], written_of, *kept])
     return to_markdown(["run", "segments written", "shortest texts", "longest texts"], rows)
 
 
@@ -78,7 +85,7 @@ def tasks_table() -> str:
             f"`{model}`",
             task,
             arm,
-            *(_over_seeds(found.get(Cell(model, task, arm, length), [])) for length in lengths),
+            *(_over_seeds(found.get(Cell(model, task, arm, length), {})) for length in lengths),
         ]
         for model, task, arm in kinds
     ]
@@ -153,36 +160,36 @@ def bits_by_segment() -> dict[tuple[str, str, str], dict[int, list[float]]]:
     return found
 
 
-def seed_shares(measured: Sequence[Measured]) -> list[float]:
+def seed_shares(scores: Mapping[int, Score]) -> list[float]:
     """Returns accuracies in per cent, one for each seed."""
-    return [100 * each.value for each in measured]
+    return [100 * score.accuracy for score in scores.values()]
 
 
-def mean_share(measured: Sequence[Measured]) -> float:
+def mean_share(scores: Mapping[int, Score]) -> float:
     """Returns the mean over seeds in per cent, each counting once."""
-    return mean(seed_shares(measured))
+    return mean(seed_shares(scores))
 
 
-def task_cells(task: str, arm: str = "on", recipe: str = "") -> dict[int, list[Measured]]:
-    """Returns by length what a recipe reached on a task: by default the recipe of that task."""
+def task_cells(task: str, arm: str = "on", recipe: str = "") -> dict[int, dict[int, Score]]:
+    """Returns by length and seed what a recipe reached on a task; by default that of the task."""
     model = recipe or f"armt_babilong_{task}"
     return {
-        cell.num_tokens: measured
-        for cell, measured in accuracies([*QA1_SEEDS, *TASK_RUNS]).items()
+        cell.num_tokens: scores
+        for cell, scores in accuracies([*QA1_SEEDS, *TASK_RUNS]).items()
         if (cell.model, cell.task, cell.arm) == (model, task, arm)
     }
 
 
 def mean_of_tasks(num_tokens: int, recipe: str = "") -> float | None:
     """Returns the mean over QA1 to QA5 in per cent; nothing unless all are measured there."""
-    found = [task_cells(task, "on", recipe).get(num_tokens, []) for task in QA1_TO_QA5]
+    found = [task_cells(task, "on", recipe).get(num_tokens, {}) for task in QA1_TO_QA5]
     return mean(map(mean_share, found)) if all(found) else None
 
 
-def _over_seeds(measured: Sequence[Measured]) -> str:
-    if not measured:
+def _over_seeds(scores: Mapping[int, Score]) -> str:
+    if not scores:
         return "not measured"
-    return f"{spell_spread(seed_shares(measured), 1)}, {_seeds(len(measured))}"
+    return f"{spell_spread(seed_shares(scores), 1)}, {_seeds(len(scores))}"
 
 
 def _seeds(number: int) -> str:

@@ -11,6 +11,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from armt.benchmarking.tables import NOT_MEASURED
+from armt.evaluation.metrics import Score
 from armt.evaluation.record import Record
 from armt.evaluation.reports.panels import draw_panels, record_panels
 from armt.tasks.babilong.lengths import length_name, parse_length
@@ -28,6 +29,7 @@ from pages.runs import (
     RETRIEVAL_RUNS,
     ROOT,
     Measured,
+    answers,
     figures,
     load_log,
     pooled,
@@ -68,7 +70,11 @@ def task_charts() -> list[Chart]:
     if not any(on for task, (on, _) in cells.items() if task != "qa1"):
         return []
     lines = [
-        _share_line(task, sorted(found.items()), is_off=arm == "off")
+        _share_line(
+            task,
+            sorted((length, pooled(scores.values())) for length, scores in found.items()),
+            is_off=arm == "off",
+        )
         for task, arms in cells.items()
         for arm, found in zip(("on", "off"), arms, strict=True)
         if found
@@ -180,12 +186,15 @@ def heatmap_cells() -> str:
 
 
 def _length_chart(title: str, runs: Mapping[str, str], arms: Sequence[str]) -> Chart:
-    lines: list[Line] = []
-    for run, label in runs.items():
-        for arm in arms:
-            own = [each for each in figures([run], ACCURACY) if each.params["memory"] == arm]
-            points = [(parse_length(each.params["tokens"]), [each]) for each in own]
-            lines.append(_share_line(label, sorted(points), is_off=arm == "off"))
+    points: dict[tuple[str, str], list[tuple[int, Score]]] = {}
+    for each in answers(runs):
+        line = points.setdefault((runs[each.run], each.cell.arm), [])
+        line.append((each.cell.num_tokens, each.score))
+    lines = [
+        _share_line(label, sorted(own), is_off=arm == "off")
+        for (label, arm), own in points.items()
+        if arm in arms
+    ]
     return _accuracy_chart(title, lines)
 
 
@@ -195,15 +204,14 @@ def _accuracy_chart(title: str, lines: Sequence[Line]) -> Chart:
     return Chart(title, "tokens of text", "right answers, per cent", tuple(lines), ticks)
 
 
-def _share_line(label: str, points: Iterable[tuple[int, list[Measured]]], *, is_off: bool) -> Line:
-    """Returns shares in per cent with their intervals; several seeds are counted together."""
-    found = [(place, pooled(measured)) for place, measured in points]
+def _share_line(label: str, points: Sequence[tuple[int, Score]], *, is_off: bool) -> Line:
+    """Returns shares in per cent with their intervals."""
     return Line(
         label,
-        tuple(place for place, _ in found),
-        tuple(100 * score.accuracy for _, score in found),
-        tuple(100 * score.interval.low for _, score in found),
-        tuple(100 * score.interval.high for _, score in found),
+        tuple(place for place, _ in points),
+        tuple(100 * score.accuracy for _, score in points),
+        tuple(100 * score.interval.low for _, score in points),
+        tuple(100 * score.interval.high for _, score in points),
         is_off,
     )
 
@@ -235,10 +243,11 @@ def _recall_chart(task: str, found: Mapping[str, Sequence[Measured]]) -> Chart:
 
 
 def _recall_line(label: str, measured: Iterable[Measured]) -> Line:
-    points: dict[int, list[Measured]] = {}
+    points: dict[int, list[Score]] = {}
     for each in measured:
-        points.setdefault(each.params["tested"], []).append(each)
-    return _share_line(label, sorted(points.items()), is_off=False)
+        points.setdefault(each.params["tested"], []).append(each.score)
+    counted = [(place, pooled(scores)) for place, scores in sorted(points.items())]
+    return _share_line(label, counted, is_off=False)
 
 
 def _training_chart(title: str, runs: Sequence[str]) -> Chart:

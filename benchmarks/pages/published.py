@@ -3,14 +3,14 @@
 Questions, stories and books differ from ours, so two numbers side by side are no contest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from armt.benchmarking.tables import to_markdown
+from armt.evaluation.metrics import Score
 from armt.evaluation.reports.published import Standing, leaderboard_rows
 from armt.tasks.babilong.lengths import length_name, parse_length
 from pages.learned import mean_of_tasks, mean_share, seed_shares, task_cells
-from pages.runs import Measured
 from pages.sources import paper_link
 
 LENGTHS = tuple(parse_length(name) for name in ("64k", "128k", "500k", "1M", "10M", "50M"))
@@ -97,14 +97,14 @@ def _parse(table: str) -> list[tuple[str, list[str]]]:
 
 def _ours(task: str, arm: str) -> list[str]:
     found = task_cells(task, arm)
-    return [_spell(found.get(length, [])) for length in LENGTHS]
+    return [_spell(found.get(length, {})) for length in LENGTHS]
 
 
-def _spell(measured: Sequence[Measured]) -> str:
-    if not measured:
+def _spell(scores: Mapping[int, Score]) -> str:
+    if not scores:
         return "not measured"
-    shares = seed_shares(measured)
-    return f"{mean_share(measured):.1f} [{min(shares):.1f}, {max(shares):.1f}]"
+    shares = seed_shares(scores)
+    return f"{mean_share(scores):.1f} [{min(shares):.1f}, {max(shares):.1f}]"
 
 
 def _table(rows: Sequence[Row]) -> str:

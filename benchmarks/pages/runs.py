@@ -112,21 +112,46 @@ class Cell(NamedTuple):
     num_tokens: int
 
 
-def accuracies(runs: Iterable[str]) -> dict[Cell, list[Measured]]:
-    """Returns the accuracies by cell, one for each run: that is, for each seed."""
-    found: dict[Cell, list[Measured]] = {}
+class Answers(NamedTuple):
+    """What one file says of one cell."""
+
+    run: str
+    seed: int
+    cell: Cell
+    score: Score
+
+
+def answers(runs: Iterable[str]) -> list[Answers]:
+    """Returns the accuracies on BABILong, one for each file and cell.
+
+    Several readings of a cell are counted together. Where everyone in a text was asked for, that
+    counts and not the text's own question besides, which is one of these.
+    """
+    found: dict[tuple[str, int, Cell], list[Score]] = {}
     for each in figures(runs, ACCURACY):
         told = each.params
-        length = parse_length(told["tokens"])
-        cell = Cell(told["model"], told["task"], told["memory"], length)
-        found.setdefault(cell, []).append(each)
-    return found
+        if told.get("asked") != "own":
+            length = parse_length(told["tokens"])
+            cell = Cell(told["model"], told["task"], told["memory"], length)
+            found.setdefault((each.run, each.seed, cell), []).append(each.score)
+    return [Answers(*key, pooled(scores)) for key, scores in found.items()]
 
 
-def pooled(measured: Iterable[Measured]) -> Score:
+def accuracies(runs: Iterable[str]) -> dict[Cell, dict[int, Score]]:
+    """Returns the accuracies by cell and seed; a seed may stand in several files."""
+    found: dict[Cell, dict[int, list[Score]]] = {}
+    for each in answers(runs):
+        found.setdefault(each.cell, {}).setdefault(each.seed, []).append(each.score)
+    return {
+        cell: {seed: pooled(scores) for seed, scores in seeds.items()}
+        for cell, seeds in found.items()
+    }
+
+
+def pooled(scores: Iterable[Score]) -> Score:
     """Returns all answers together."""
-    scores = [each.score for each in measured]
-    return Score(sum(each.num_correct for each in scores), sum(each.num_samples for each in scores))
+    rights, totals = zip(*scores, strict=True)
+    return Score(sum(rights), sum(totals))
 
 
 def link(run: str) -> str:

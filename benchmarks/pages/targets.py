@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from armt.benchmarking.tables import to_markdown
+from armt.evaluation.metrics import Score
 from armt.tasks.babilong.lengths import parse_length
 from pages.learned import (
     FIVE_TASKS,
@@ -25,7 +26,6 @@ from pages.runs import (
     RETRIEVAL_RUNS,
     TASK_RUNS,
     TRAINED,
-    Measured,
     figures,
     link,
     pooled,
@@ -100,31 +100,33 @@ def _row(target: Target) -> list[str]:
     return [target.name, goal, measured, f"{missed:.{digits}f}" if missed > 0 else "met", *words]
 
 
-def _qa1(length: str) -> list[Measured]:
-    return task_cells("qa1").get(parse_length(length), [])
+def _qa1(length: str) -> dict[int, Score]:
+    return task_cells("qa1").get(parse_length(length), {})
 
 
 def _qa1_mean(length: str) -> Found | None:
-    measured = _qa1(length)
-    if not measured:
+    scores = _qa1(length)
+    if not scores:
         return None
-    score = pooled(measured)
+    score = pooled(scores.values())
     low, high = (100 * end for end in score.interval)
-    told = f"{len(measured)} seeds, [{low:.1f}, {high:.1f}] of {score.num_samples} questions"
-    return Found(mean_share(measured), told)
+    told = f"{len(scores)} seeds, [{low:.1f}, {high:.1f}] of {score.num_samples} questions"
+    return Found(mean_share(scores), told)
 
 
 def _qa1_worst(length: str) -> Found | None:
-    shares = seed_shares(_qa1(length))
-    return Found(min(shares), f"worst of {len(shares)} seeds") if shares else None
+    scores = _qa1(length)
+    return Found(min(seed_shares(scores)), f"worst of {len(scores)} seeds") if scores else None
 
 
 def _qa1_best(length: str) -> Found | None:
-    measured = [each for each in _qa1(length) if each.score.num_samples >= _LEAST_QUESTIONS]
-    if not measured:
+    enough = {
+        seed: score for seed, score in _qa1(length).items() if score.num_samples >= _LEAST_QUESTIONS
+    }
+    if not enough:
         return None
-    best = max(measured, key=lambda each: each.value)
-    return Found(100 * best.value, f"seed {best.seed} of {len(measured)}")
+    seed, score = max(enough.items(), key=lambda item: item[1].accuracy)
+    return Found(100 * score.accuracy, f"seed {seed}, {score.num_samples} questions")
 
 
 def _all_tasks(length: str) -> Found | None:
@@ -133,8 +135,8 @@ def _all_tasks(length: str) -> Found | None:
 
 
 def _qa3(length: str) -> Found | None:
-    measured = task_cells("qa3").get(parse_length(length), [])
-    return Found(mean_share(measured), f"{len(measured)} seeds") if measured else None
+    scores = task_cells("qa3").get(parse_length(length), {})
+    return Found(mean_share(scores), f"{len(scores)} seeds") if scores else None
 
 
 def _five_behind() -> Found | None:
@@ -160,7 +162,7 @@ def _recall(task: str, num_pairs: int) -> Found | None:
     ]
     if not found:
         return None
-    score = pooled(found)
+    score = pooled(each.score for each in found)
     low, high = (100 * end for end in score.interval)
     told = f"[{low:.1f}, {high:.1f}], trained on {found[0].params['trained']} pairs"
     return Found(100 * score.accuracy, told)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from armt.backbones.modes import evaluation_mode
 from armt.benchmarking.records import RecordBook
+from armt.core.errors import DataError
 from armt.evaluation.answers import answer_samples
 from armt.recurrence.model import Recurrent
 from armt.tasks.babilong.sample import BabilongTask
@@ -60,7 +61,7 @@ class Exam(NamedTuple):
                 self._measure(model, task, length, int(count))
 
     def measure_writes(self, model: Recurrent) -> None:
-        """Records how many segments of the books, which hold no fact, leave a trace in the memory."""
+        """Records how many segments of the books leave a trace; they hold no fact."""
         kind = "held-out books"
         if self.book.holds(WRITTEN, kind=kind, model=self.recipe):
             return
@@ -149,14 +150,24 @@ def count_right(
 def count_written(model: Recurrent, store: BackgroundStore) -> tuple[int, int]:
     """Reads the books of `store` a segment at a time; returns how many leave a trace, and all.
 
-    They hold no fact, so the memory, empty before each, should be empty after it.
+    They hold no fact, so the memory, empty before each, should be empty after it. What is left
+    over after whole batches is not read.
+
+    Raises:
+        DataError: the books are shorter than a segment.
     """
     size = model.recurrence.segment_len
     sentences, books = store.sentence_offsets, store.book_offsets
     spans = [store.tokens[sentences[books[b]] : sentences[books[b + 1]]] for b in store.books]
     tokens = np.concatenate(spans).astype(np.int64)
-    num_batches = len(tokens) // (size * _NUM_ROWS)
-    rows = torch.from_numpy(tokens[: num_batches * size * _NUM_ROWS].reshape(-1, size))
+    num_rows = len(tokens) // size
+    if not num_rows:
+        raise DataError(
+            f"The books kept for evaluation have {len(tokens)} tokens, less than a segment of "
+            f"{size}. Give a background of more or longer books."
+        )
+    num_rows -= num_rows % min(num_rows, _NUM_ROWS)
+    rows = torch.from_numpy(tokens[: num_rows * size].reshape(-1, size))
     num_written = 0
     with evaluation_mode(model):
         for part in rows.split(_NUM_ROWS):

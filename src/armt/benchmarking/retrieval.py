@@ -43,8 +43,6 @@ def measure_retrieval(
         for number in nums_pairs
         if not book.holds(EXACT_MATCH, **about, **told, tested=number)
     ]
-    scores = retrieval_scores(
-        model, task, missing, num_samples=num_samples, batch_size=num_samples
-    )
+    scores = retrieval_scores(model, task, missing, num_samples=num_samples, batch_size=num_samples)
     for number, score in scores.items():
         _ = book.add(EXACT_MATCH, score.accuracy, "share", **about, tested=number, **told)
