@@ -1,6 +1,6 @@
 """Tables of what trained models can do, of how long they trained, and of how fast they read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import mean
 
 from armt.benchmarking.tables import spell_spread, to_markdown
@@ -9,6 +9,7 @@ from armt.tasks.babilong.lengths import length_name, parse_length
 from pages.runs import (
     BITS,
     EXACT_MATCH,
+    FULL_COMPARISON_RUN,
     LANGUAGE_RUNS,
     QA1_RUNS,
     QA1_SEEDS,
@@ -22,6 +23,7 @@ from pages.runs import (
     accuracies,
     answers,
     figures,
+    files_of,
     link,
     load_measured,
     spell_score,
@@ -60,18 +62,16 @@ def qa1_table(runs: Mapping[str, str]) -> str:
 
 def writes_table() -> str:
     """Returns how many segments without a fact a model writes into, and what it keeps by length."""
-    written = {each.run: each.score for each in figures(QA1_RUNS, WRITTEN)}
     rows: list[list[str]] = []
-    for run, score in written.items():
-        on = sorted(
-            (each.cell.num_tokens, each.score) for each in answers([run]) if each.cell.arm == "on"
-        )
-        kept = [
-            f"{length_name(length)}: {100 * score.accuracy:.1f}"
-            for length, score in (on[0], on[-1])
+    for each in figures(QA1_RUNS, WRITTEN):
+        label, score = QA1_RUNS[each.run], each.score
+        found = [(one.cell, one.score) for one in answers(files_of(label))]
+        on = sorted((cell.num_tokens, share) for cell, share in found if cell.arm == "on")
+        ends = [
+            f"{length_name(length)}: {100 * share.accuracy:.1f}"
+            for length, share in (on[0], on[-1])
         ]
-        written_of = f"{score.num_correct} of {score.num_samples:,}"
-        rows.append([QA1_RUNS[run], written_of, *kept])
+        rows.append([label, f"{score.num_correct} of {score.num_samples:,}", *ends])
     return to_markdown(["run", "segments written", "shortest texts", "longest texts"], rows)
 
 
@@ -144,20 +144,56 @@ def language_table() -> str:
     found = bits_by_segment()
     segments = sorted({segment for cells in found.values() for segment in cells})
     rows = [
-        [LANGUAGE_RUNS[run], f"`{model}`", arm, *(_bits(cells.get(at, [])) for at in segments)]
+        [LANGUAGE_RUNS[run], f"`{model}`", arm, *(_mean(cells.get(at), 3) for at in segments)]
         for (run, model, arm), cells in found.items()
     ]
     return to_markdown(["run", "memory", "arm", *(f"segment {at}" for at in segments)], rows)
 
 
-def bits_by_segment() -> dict[tuple[str, str, str], dict[int, list[float]]]:
-    """Returns by run, memory and arm the bits a byte of each segment, one for each seed."""
-    found: dict[tuple[str, str, str], dict[int, list[float]]] = {}
+Bits = dict[int, dict[int, float]]
+"""Bits a byte by segment and seed."""
+
+
+def bits_by_segment() -> dict[tuple[str, str, str], Bits]:
+    """Returns bits a byte by run, memory and arm."""
+    found: dict[tuple[str, str, str], Bits] = {}
     for each in figures(LANGUAGE_RUNS, BITS):
         told = each.params
         cells = found.setdefault((each.run, told["mechanism"], told["memory"]), {})
-        cells.setdefault(told["segment"], []).append(each.value)
+        cells.setdefault(told["segment"], {})[each.seed] = each.value
     return found
+
+
+def gains_by_segment() -> dict[tuple[str, str], Bits]:
+    """Returns by run and memory the bits a byte gained on the model without a memory.
+
+    Models of one seed are compared, which were trained and tested on the same texts.
+    """
+    bits = bits_by_segment()
+    return {
+        (run, memory): {
+            at: {seed: none[seed] - value for seed, value in seeds.items() if seed in none}
+            for at, seeds in cells.items()
+            for none in [bits[run, "none", "on"].get(at, {})]
+        }
+        for (run, memory, arm), cells in bits.items()
+        if arm == "on" and memory != "none"
+    }
+
+
+def recall_arms_table() -> str:
+    """Returns exact match of all memories by pairs tested, the mean over seeds."""
+    found: dict[str, dict[int, dict[int, float]]] = {}
+    for each in figures([FULL_COMPARISON_RUN], EXACT_MATCH):
+        if each.params["memory"] == "on":
+            cells = found.setdefault(each.params["mechanism"], {})
+            cells.setdefault(each.params["tested"], {})[each.seed] = 100 * each.value
+    tested = sorted({at for cells in found.values() for at in cells})
+    rows = [
+        [f"`{memory}`", _seeds(len(cells[tested[0]])), *(_mean(cells.get(at), 1) for at in tested)]
+        for memory, cells in found.items()
+    ]
+    return to_markdown(["memory", "seeds", *(f"{at} pairs" for at in tested)], rows)
 
 
 def seed_shares(scores: Mapping[int, Score]) -> list[float]:
@@ -196,5 +232,5 @@ def _seeds(number: int) -> str:
     return f"{number} seed{'s' if number > 1 else ''}"
 
 
-def _bits(values: Sequence[float]) -> str:
-    return spell_spread(values, 3) if values else "not measured"
+def _mean(values: Mapping[int, float] | None, digits: int) -> str:
+    return spell_spread(list(values.values()), digits) if values else "not measured"

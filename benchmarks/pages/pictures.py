@@ -14,13 +14,11 @@ from armt.benchmarking.tables import NOT_MEASURED
 from armt.evaluation.metrics import Score
 from armt.evaluation.record import Record
 from armt.evaluation.reports.panels import draw_panels, record_panels
-from armt.tasks.babilong.lengths import length_name, parse_length
+from armt.tasks.babilong.lengths import length_name
 from pages.charts import Chart, Line, charts_digest, draw_charts, said_in, say_in
-from pages.learned import PUBLISHED_FORMS, QA1_TO_QA5, bits_by_segment, task_cells
+from pages.learned import PUBLISHED_FORMS, QA1_TO_QA5, Bits, gains_by_segment, task_cells
 from pages.runs import (
-    ACCURACY,
-    BOXED_RUN,
-    COMPARISON_RUN,
+    BOXED,
     EXACT_MATCH,
     LANGUAGE_RUNS,
     QA1_BEFORE,
@@ -31,6 +29,8 @@ from pages.runs import (
     Measured,
     answers,
     figures,
+    files_of,
+    has_log,
     load_log,
     pooled,
 )
@@ -85,7 +85,7 @@ def task_charts() -> list[Chart]:
 def training_charts() -> list[Chart]:
     """Returns the accuracy of training by step, of the recipe now and of runs that failed."""
     return [
-        _training_chart("the recipe now", list(QA1_SEEDS)),
+        _training_chart("the recipe now", [run for run in QA1_SEEDS if has_log(run)]),
         _training_chart("what failed, or nearly", FAILED_RUNS),
     ]
 
@@ -101,15 +101,18 @@ def retrieval_charts() -> list[Chart]:
 
 
 def language_charts() -> list[Chart]:
-    """Returns bits a byte by segment; the smoke comparison is too small to show anything."""
+    """Returns the bits a byte that a memory gains on none, by segment."""
     lines: dict[str, list[Line]] = {}
-    for (run, model, arm), cells in bits_by_segment().items():
-        line = _bits_line(model, cells, is_off=arm == "off")
-        lines.setdefault(run, []).append(line)
+    for (run, memory), cells in gains_by_segment().items():
+        lines.setdefault(run, []).append(_gain_line(memory, cells))
     return [
-        Chart(LANGUAGE_RUNS[run], "segment", "bits a byte", tuple(own))
+        Chart(
+            f"{LANGUAGE_RUNS[run].strip('`')}: better than no memory",
+            "segment",
+            "bits a byte less",
+            tuple(own),
+        )
         for run, own in lines.items()
-        if run != COMPARISON_RUN
     ]
 
 
@@ -120,7 +123,7 @@ PICTURES = {
     "tasks-length": Picture("QA1 to QA5 by length of text", task_charts),
     "qa1-training": Picture("Accuracy in training by step, stage after stage", training_charts),
     "retrieval": Picture("Associative retrieval by number of pairs", retrieval_charts),
-    "language": Picture("Bits a byte by segment", language_charts),
+    "language": Picture("Bits a byte gained on no memory, by segment", language_charts),
 }
 """The pictures of the report by name."""
 
@@ -156,23 +159,23 @@ def heatmap_records() -> list[Record]:
     """Returns the boxed model's shares as single questions, which is what a heat map counts."""
     return [
         Record(
-            subject=str(each.params["model"]),
+            subject=each.cell.model,
             category="recurrent",
             knows_facts=True,
-            subject_fingerprint=str(each.params["model"]),
+            subject_fingerprint=each.cell.model,
             prompt_hash="",
-            task=str(each.params["task"]),
+            task=each.cell.task,
             task_fingerprint="",
             seed=0,
-            length=parse_length(each.params["tokens"]),
+            length=each.cell.num_tokens,
             index=index,
-            arm=str(each.params["memory"]),
+            arm=each.cell.arm,
             question="",
             answer="",
             truth="",
             scores={"exact": index < each.score.num_correct},
         )
-        for each in figures([BOXED_RUN], ACCURACY)
+        for each in answers(files_of(BOXED))
         for index in range(each.score.num_samples)
     ]
 
@@ -180,8 +183,8 @@ def heatmap_records() -> list[Record]:
 def heatmap_cells() -> str:
     """Returns the shares of the heat map as one line; it stands in the picture's file."""
     return "; ".join(
-        f"{each.params['memory']} {each.params['tokens']} {each.value}"
-        for each in figures([BOXED_RUN], ACCURACY)
+        f"{each.cell.arm} {length_name(each.cell.num_tokens)} {each.score.accuracy}"
+        for each in answers(files_of(BOXED))
     )
 
 
@@ -216,16 +219,15 @@ def _share_line(label: str, points: Sequence[tuple[int, Score]], *, is_off: bool
     )
 
 
-def _bits_line(label: str, cells: Mapping[int, Sequence[float]], *, is_off: bool) -> Line:
+def _gain_line(label: str, cells: Bits) -> Line:
     """Returns means over seeds, from the least to the greatest."""
-    found = sorted(cells.items())
+    found = [(at, list(seeds.values())) for at, seeds in sorted(cells.items()) if seeds]
     return Line(
         label,
         tuple(at for at, _ in found),
         tuple(mean(values) for _, values in found),
         tuple(min(values) for _, values in found),
         tuple(max(values) for _, values in found),
-        is_off,
     )
 
 

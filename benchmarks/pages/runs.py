@@ -12,12 +12,14 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 
 BOXED_RUN = "h100-2026-11-27-qa1-seed-0"
+BOXED = "the recipe now, seed 0 (the boxed model)"
 QA1_SEEDS = {
-    BOXED_RUN: "the recipe now, seed 0 (the boxed model)",
+    BOXED_RUN: BOXED,
+    "h100-2026-11-27-qa1-50m-seed-0": BOXED,
     "h100-2026-11-27-qa1-seed-1": "the recipe now, seed 1",
     "h100-2026-11-27-qa1-seed-2": "the recipe now, seed 2",
 }
-"""File of each run of the QA1 recipe as it is now; one made the boxed model."""
+"""File of each run of the QA1 recipe as it is now; files of one label are of one model."""
 
 QA1_BEFORE = {
     "h100-2026-11-26-qa1-confusers-cut-seed-0": "the same with a shorter start, seed 0",
@@ -48,7 +50,9 @@ RETRIEVAL_RUNS = {
 
 COMPARISON_RUN = "cpu-2026-11-26-compare"
 
-LANGUAGE_RUNS = {COMPARISON_RUN: "`armt compare smoke`"}
+FULL_COMPARISON_RUN = "h100-2026-11-27-compare"
+
+LANGUAGE_RUNS = {FULL_COMPARISON_RUN: "`armt compare full`"}
 """File of each run that language modelling was measured in, and what it was."""
 
 READING_RUN = "h200-2026-11-25-qa1-seed-0"
@@ -89,6 +93,11 @@ def load_measured(run: str) -> list[Measured]:
         Measured(run, row["name"], row["value"], row["params"], row["seed"])
         for row in _lines(RESULTS / f"{run}.jsonl")
     ]
+
+
+def has_log(run: str) -> bool:
+    """Returns whether a run was a training; others measure one that was trained before."""
+    return (RESULTS / f"{run}-log.jsonl").exists()
 
 
 def load_log(run: str) -> list[dict[str, Any]]:
@@ -135,6 +144,11 @@ def answers(runs: Iterable[str]) -> list[Answers]:
             cell = Cell(told["model"], told["task"], told["memory"], length)
             found.setdefault((each.run, each.seed, cell), []).append(each.score)
     return [Answers(*key, pooled(scores)) for key, scores in found.items()]
+
+
+def files_of(label: str) -> list[str]:
+    """Returns the files of a model of the QA1 recipe."""
+    return [run for run, told in QA1_RUNS.items() if told == label]
 
 
 def accuracies(runs: Iterable[str]) -> dict[Cell, dict[int, Score]]:

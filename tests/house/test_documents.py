@@ -149,7 +149,7 @@ def test_figures_in_the_prose_of_the_readme_are_recorded():
     said = {
         f"on one H100 in {seconds:.0f} seconds": runs.BOXED_RUN,
         f"retrieval to {longest:,} updates": now,
-        f"one text at {speed['waves'] / 1e6:.2f} million tokens a second": benches,
+        f"a text at {speed['waves'] / 1e6:.2f} million tokens a second": benches,
         f"{speed['waves'] / speed['sequential eager']:.0f} times the plain loop": benches,
         f"131,072 tokens {whole['full attention'] / whole['waves']:.1f} times faster": benches,
     }
