@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from babilong import TASK_SEED, load_weights
 from records import add_run_options, open_book
 
+from armt.benchmarking.babilong import TASK_SEED, load_weights
 from armt.core.files import write_text
 from armt.evaluation.answers import answer_after, evaluating, stretches
 from armt.evaluation.subject import Arm

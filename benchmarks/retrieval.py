@@ -8,9 +8,9 @@ from pathlib import Path
 
 from records import add_run_options, open_book
 
-from armt.evaluation.retrieval import retrieval_scores
+from armt.benchmarking.babilong import train_recorded
+from armt.benchmarking.retrieval import measure_retrieval
 from armt.recipes.registry import RECIPES
-from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
 from armt.training.callbacks.log import TrainingLog
 from armt.training.run import prepare
 
@@ -21,20 +21,10 @@ def main() -> None:
     config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
     book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder, [TrainingLog(options.log)])
-    model = prepared.trainer.train()
-    seconds = prepared.trainer.progress.seconds
-    book.add("train.seconds", seconds, "s", recipe=config.name, changes=options.set)
-    task = config.stages[-1].stream
-    assert isinstance(task, AssociativeRetrievalConfig), "a recipe of associative retrieval"
-    scores = retrieval_scores(
-        model, task, options.pairs, num_samples=options.num_samples, batch_size=options.num_samples
+    model = train_recorded(prepared, book, options.set)
+    measure_retrieval(
+        model, config, options.pairs, book, num_samples=options.num_samples, changes=options.set
     )
-    for num_pairs, score in scores.items():
-        book.add(
-            "retrieval.exact_match", score.accuracy, "share", task=task.kind, memory="on",
-            trained=task.num_pairs, tested=num_pairs, num_samples=score.num_samples,
-            recipe=config.name, changes=options.set,
-        )  # fmt: skip
 
 
 def _options() -> argparse.Namespace:

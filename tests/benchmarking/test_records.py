@@ -14,6 +14,19 @@ def test_a_figure_is_on_the_disk_when_it_is_told(tmp_path):
     assert one.params == {"shape": "tiny", "sizes": [1, 2]}
 
 
+def test_a_book_knows_what_it_holds(tmp_path):
+    path = tmp_path / "r.jsonl"
+    book = RecordBook(path, 0, "abc")
+    assert not book.holds("a.b")
+    _ = book.add("a.b", 1.0, "s", at=1, sizes=[1, 2])
+    assert book.holds("a.b")
+    assert book.holds("a.b", at=1, sizes=[1, 2])
+    assert not book.holds("a.b", at=2)
+    assert not book.holds("a.b", other=1)
+    assert not book.holds("a")
+    assert not RecordBook(path, 1, "abc").holds("a.b")
+
+
 def test_a_line_has_the_fields_that_all_records_have(tmp_path):
     _ = RecordBook(tmp_path / "r.jsonl", 0, "abc").add("a.b", 1.0, "s")
     (line,) = (tmp_path / "r.jsonl").read_text().splitlines()

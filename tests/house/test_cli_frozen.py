@@ -33,6 +33,7 @@ COMMANDS = {
     "inspect": ["sources", "--out", "--model"],
     "list": [],
     "read": ["sources", "--out", "--model", "--from"],
+    "reproduce": ["name", "--out", "--seed", "--tiny", "--background"],
     "train": ["name", "--out", "--set", "--tracker"],
 }
 

@@ -1,26 +1,25 @@
 """README and docs say what the code does and what the records hold."""
 
 import contextlib
-import importlib.util
 import io
 import json
 import re
 
 import pytest
+import tables
+from pages import charts, pictures, runs, targets
+from pages.speed import bench_records
 from PIL import Image
 
 from armt.core.registry import MEMORIES
 from house.sources import ROOT, short_name, source_files
-
-_SPEC = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
-tables = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tables)
 
 REMEDY = "Run: python benchmarks/tables.py"
 RECORD_FIELDS = {
     "name", "value", "unit", "params", "seed", "hardware", "versions", "commit", "command", "date",
 }  # fmt: skip
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+RECORD_LINK = re.compile(r"\]\(benchmarks/results/([\w.-]+)\.jsonl\)")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 DOCUMENTS = tables.documents()
 BLOCKS = {
@@ -38,19 +37,16 @@ def marked(name):
 
 
 def record_rows():
-    paths = sorted(tables.RESULTS.glob("*.jsonl"))
+    paths = sorted(runs.RESULTS.glob("*.jsonl"))
     rows = [path for path in paths if not path.stem.endswith("-log")]
     return [json.loads(line) for path in rows for line in path.read_text().splitlines()]
 
 
 def recorded(name, **params):
     """The one value of this name and these parameters among the runs that are shown."""
-    runs = (tables.BOXED_RUN, *tables.RETRIEVAL_RUNS)
+    shown = (runs.BOXED_RUN, *runs.RETRIEVAL_RUNS)
     found = [
-        each.value
-        for run in runs
-        for each in tables.load_measured(run)
-        if each.name == name and params.items() <= each.params.items()
+        each.value for each in runs.figures(shown, name) if params.items() <= each.params.items()
     ]
     assert len(found) == 1, f"{name} {params}: {found}"
     return found[0]
@@ -75,15 +71,49 @@ def test_the_table_of_memories_is_the_registry():
 
 
 def test_the_heat_map_shows_the_records():
-    with Image.open(tables.HEATMAP) as image:
-        assert image.text[tables.CELLS_KEY] == tables.heatmap_cells(), REMEDY
+    assert charts.said_in(pictures.HEATMAP) == pictures.heatmap_cells(), REMEDY
+    with Image.open(pictures.HEATMAP) as image:
         assert image.width > image.height > 100
 
 
 def test_a_heat_map_says_what_it_shows(tmp_path):
-    tables.draw(tmp_path / "map.png")
-    with Image.open(tmp_path / "map.png") as image:
-        assert image.text == {tables.CELLS_KEY: tables.heatmap_cells()}
+    pictures.draw_heatmap(tmp_path / "map.png")
+    assert charts.said_in(tmp_path / "map.png") == pictures.heatmap_cells()
+
+
+@pytest.mark.parametrize("name", pictures.PICTURES)
+def test_the_pictures_of_the_report_show_the_records(name):
+    drawn, path = pictures.PICTURES[name].charts(), pictures.IMAGES / f"{name}.png"
+    digest = charts.charts_digest(drawn) if drawn else None
+    assert charts.said_in(path) == digest, REMEDY
+
+
+def test_a_picture_is_drawn_from_the_records_alone(tmp_path):
+    drawn = pictures.qa1_charts()
+    charts.draw_charts(drawn, tmp_path / "qa1.png")
+    assert charts.said_in(tmp_path / "qa1.png") == charts.charts_digest(drawn)
+    lines = [line for chart in drawn for line in chart.lines]
+    shares = runs.figures(runs.QA1_RUNS, runs.ACCURACY)
+    on = {100 * each.value for each in shares if each.params["memory"] == "on"}
+    assert {height for line in lines if not line.is_off for height in line.heights} == on
+    worse = [drawn[0]._replace(lines=drawn[0].lines[1:]), *drawn[1:]]
+    assert charts.charts_digest(worse) != charts.charts_digest(drawn)
+
+
+def test_every_miss_has_a_word_of_why_and_of_what_was_tried():
+    assert targets.unexplained() == []
+
+
+def test_a_target_says_by_how_much_it_is_missed():
+    def row(goal, value, **more):
+        found = None if value is None else targets.Found(value, "told")
+        target = targets.Target("t", goal, lambda: found, why="why", tried="tried", **more)
+        return targets._row(target)
+
+    assert row(95.0, 90.0) == ["t", "at least 95 %", "90.0 %, told", "5.0", "why", "tried"]
+    assert row(95.0, 95.0) == ["t", "at least 95 %", "95.0 %, told", "met", "", ""]
+    assert row(3.0, 4.5, is_upper=True)[3] == "1.5"
+    assert row(95.0, None) == ["t", "at least 95 %", targets.UNKNOWN, "", "why", "tried"]
 
 
 def test_filling_replaces_what_stands_between_the_marks():
@@ -110,23 +140,42 @@ def test_shares_are_of_whole_questions():
 
 
 def test_figures_in_the_prose_of_the_readme_are_recorded():
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     seconds = recorded("train.seconds", recipe="armt_babilong_qa1")
-    longest = max(
-        each.params["tested"]
-        for each in tables.load_measured("h200-2026-11-25-retrieval")
-        if each.name == "retrieval.exact_match"
-    )
+    now = next(iter(runs.RETRIEVAL_RUNS))
+    longest = max(each.params["tested"] for each in runs.figures([now], runs.EXACT_MATCH))
     speed = {name: read_speed("gpt2-small", name) for name in ("waves", "sequential eager")}
     whole = {name: seconds_of_context("llama-1b", name) for name in ("waves", "full attention")}
-    said = [
-        f"on one H100 in {seconds:.0f} seconds",
-        f"retrieval to {longest:,} updates",
-        f"one text at {speed['waves'] / 1e6:.2f} million tokens a second",
-        f"{speed['waves'] / speed['sequential eager']:.0f} times the plain loop",
-        f"131,072 tokens {whole['full attention'] / whole['waves']:.1f} times faster than full",
-    ]
-    assert [each for each in said if each not in text] == []
+    benches = "h100-2026-11-27-bench"
+    said = {
+        f"on one H100 in {seconds:.0f} seconds": runs.BOXED_RUN,
+        f"retrieval to {longest:,} updates": now,
+        f"a text at {speed['waves'] / 1e6:.2f} million tokens a second": benches,
+        f"{speed['waves'] / speed['sequential eager']:.0f} times the plain loop": benches,
+        f"131,072 tokens {whole['full attention'] / whole['waves']:.1f} times faster": benches,
+    }
+    for claim, run in said.items():
+        (paragraph,) = [each for each in readme_paragraphs() if claim in each]
+        after = paragraph.split(claim)[1]
+        assert RECORD_LINK.findall(after)[:1] == [run], claim
+
+
+def test_every_claim_of_the_readme_with_a_number_links_to_its_record():
+    results = (ROOT / "README.md").read_text(encoding="utf-8").split("## Heat map and results")[1]
+    prose = readme_paragraphs(results.split("\n## ")[0])
+    with_numbers = [each for each in prose if re.search(r"\d", LINK.sub("]()", each))]
+    assert with_numbers
+    assert [each for each in with_numbers if not RECORD_LINK.search(each)] == []
+
+
+def readme_paragraphs(text=None):
+    """The paragraphs of the README, or of a part of it, without tables, pictures and code."""
+    if text is None:
+        text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(
+        r"^```.*?^```|<!-- table.*?<!-- end -->", "", text, flags=re.DOTALL | re.MULTILINE
+    )
+    paragraphs = [" ".join(each.split()) for each in text.split("\n\n")]
+    return [each for each in paragraphs if each and not each.startswith("![")]
 
 
 def read_speed(shape, schedule):
@@ -145,7 +194,7 @@ def seconds_of_context(shape, schedule):
 def bench_figure(name, params):
     found = [
         each.value
-        for each in tables.bench_records()
+        for each in bench_records()
         if each.name == name and params.items() <= each.params.items()
     ]
     assert len(found) == 1, (name, params)

@@ -1,5 +1,6 @@
 """What is measured, how often and how large."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -95,3 +96,13 @@ CPU_CONFIG = BenchConfig(
     precision="float32",
 )
 """Sizes for a machine without a GPU."""
+
+
+def changed_config(device_type: str, changes: Sequence[str]) -> BenchConfig:
+    """Returns the sizes that suit a device, with every `PATH=VALUE` done.
+
+    Raises:
+        ConfigError: a change cannot be read, has no such path, or a value does not fit.
+    """
+    config = BenchConfig() if device_type == "cuda" else CPU_CONFIG
+    return config.changed(changes, "num_repeats=3")

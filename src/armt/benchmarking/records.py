@@ -79,6 +79,19 @@ class RecordBook:
             self.on_record(measured)
         return measured
 
+    def holds(self, name: str, **params: Any) -> bool:
+        """Returns whether the file has such a figure of this seed, among others these parameters.
+
+        Raises:
+            DataError: the file cannot be read, or a line is damaged.
+        """
+        if not self.path.exists():
+            return False
+        return any(
+            each.name == name and each.seed == self.seed and params.items() <= each.params.items()
+            for each in load_records(self.path)
+        )
+
 
 def load_records(path: Path) -> list[Measurement]:
     """Returns the figures in a file.

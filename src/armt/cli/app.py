@@ -15,6 +15,7 @@ from armt.cli.evaluate import evaluate
 from armt.cli.inspect import inspect
 from armt.cli.list import list_all
 from armt.cli.read import read
+from armt.cli.reproduce import reproduce
 from armt.cli.train import train
 from armt.core.errors import ArmtError, StoppedError
 
@@ -52,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (demo, train, evaluate, read, ask, inspect, bench, compare, doctor):
+for _command in (demo, train, evaluate, read, ask, inspect, bench, compare, reproduce, doctor):
     _ = app.command()(_command)
 _ = app.command("list")(list_all)
 app.add_typer(babilong, name="babilong")

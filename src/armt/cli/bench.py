@@ -13,7 +13,6 @@ from armt.cli.console import FAILED_CODE, notices, results, silence_transformers
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from armt.benchmarking.config import BenchConfig
     from armt.benchmarking.records import Measurement
     from armt.benchmarking.sweep import SweepResult
 
@@ -74,6 +73,7 @@ def _measure(
 ) -> "tuple[list[Measurement], SweepResult]":
     """Measures what is asked for, for `budget` seconds, and tells what it is at."""
     from armt.benchmarking.bench import Bench
+    from armt.benchmarking.config import changed_config
     from armt.benchmarking.records import RecordBook, current_commit
     from armt.benchmarking.shapes import model_shape
     from armt.benchmarking.sweep import MEASURES, Cell, default_device, plan, run_sweep
@@ -92,18 +92,6 @@ def _measure(
 
     bench = Bench(config, device, book, deadline=start + budget)
     return measured, run_sweep(bench, cells, tell)
-
-
-def changed_config(device_type: str, changes: Sequence[str]) -> "BenchConfig":
-    """Returns the sizes that suit a device, with every `PATH=VALUE` done.
-
-    Raises:
-        ConfigError: a change cannot be read, has no such path, or a value does not fit.
-    """
-    from armt.benchmarking.config import CPU_CONFIG, BenchConfig
-
-    config = BenchConfig() if device_type == "cuda" else CPU_CONFIG
-    return config.changed(changes, "num_repeats=3")
 
 
 def _show(measured: "Sequence[Measurement]") -> None:

@@ -42,6 +42,7 @@ class _Plan(NamedTuple):
 
 
 _PLANS = {
+    "qa1": _Plan(("qa1",), 128, 1600, 1200, 4000, 0.0),
     "qa2": _Plan(("qa2",), 256, 4000, 1600, 3000, 0.3),
     "qa3": _Plan(("qa3",), 448, 5000, 2400, 4000, 0.1),
     "qa4": _Plan(("qa4",), 128, 1600, 1200, 3000, 0.0),
@@ -78,6 +79,12 @@ def armt_babilong_qa5() -> RunConfig:
 def armt_babilong_qa1_to_qa5() -> RunConfig:
     """ARMT on BABILong QA1 to QA5, one model for all."""
     return _run("qa1_to_qa5")
+
+
+@RECIPES.register("armt_babilong_qa1_tiny", paper=_PAPER)
+def armt_babilong_qa1_tiny() -> RunConfig:
+    """The QA1 recipe for a laptop."""
+    return _tiny_run("qa1")
 
 
 @RECIPES.register("armt_babilong_qa2_tiny", paper=_PAPER)

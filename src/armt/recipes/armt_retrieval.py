@@ -1,5 +1,9 @@
-"""Associative retrieval with the model of the ARMT paper, from one pair up to fifty."""
+"""Associative retrieval with the model of the ARMT paper, from one pair up to fifty.
 
+Each recipe has a small sister, NAME_tiny, that learns up to six pairs on a laptop.
+"""
+
+from dataclasses import replace
 from typing import Literal
 
 from armt.backbones.tiny import TinyBackboneConfig
@@ -11,6 +15,7 @@ from armt.training.config import OptimConfig, RunConfig, StageConfig
 
 _REMEMBER_STEPS = {1: 200, 2: 300, 3: 300, 5: 400, 10: 500, 20: 800, 50: 4000}
 _REWRITE_STEPS = {1: 200, 2: 300, 3: 300, 5: 400, 10: 400, 20: 600, 50: 2500}
+_TINY_STEPS = {1: 80, 3: 150, 6: 100}
 """Optimiser steps at each number of pairs."""
 
 _NUM_QUESTIONS = 8
@@ -27,6 +32,37 @@ def armt_retrieval() -> RunConfig:
 def armt_retrieval_rewrite() -> RunConfig:
     """Rewrite: sixteen keys, written again and again; the last value of one is asked for."""
     return _run("armt_retrieval_rewrite", "rewrite", 1, _REWRITE_STEPS)
+
+
+@RECIPES.register("armt_retrieval_tiny", paper="arXiv:2407.04841")
+def armt_retrieval_tiny() -> RunConfig:
+    """Remember, up to six keys, for a laptop."""
+    return _tiny(_run("armt_retrieval_tiny", "remember", 2, _TINY_STEPS))
+
+
+@RECIPES.register("armt_retrieval_rewrite_tiny", paper="arXiv:2407.04841")
+def armt_retrieval_rewrite_tiny() -> RunConfig:
+    """Rewrite, up to six updates, for a laptop."""
+    return _tiny(_run("armt_retrieval_rewrite_tiny", "rewrite", 1, _TINY_STEPS))
+
+
+def _tiny(run: RunConfig) -> RunConfig:
+    """Returns the run with a small model, operation by operation."""
+    return replace(
+        run,
+        backbone=TinyBackboneConfig(
+            family="gpt_neox",
+            d_model=64,
+            num_layers=2,
+            num_heads=4,
+            d_ffn=128,
+            max_positions=64,
+            init_std=0.15,
+        ),
+        memory=ARMTConfig(num_memory_tokens=1, d_mem=32),
+        recurrence=RecurrenceConfig(segment_len=run.recurrence.segment_len),
+        log_every=25,
+    )
 
 
 def _run(

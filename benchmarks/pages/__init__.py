@@ -1,0 +1,1 @@
+"""What README and docs show: tables and pictures from the records, the cards and the sources."""

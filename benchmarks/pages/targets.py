@@ -1,0 +1,306 @@
+"""The goals that were set for these numbers, what was measured, and what is known of a miss.
+
+What is measured and by how much it misses comes from the records. `why` and `tried` are written by
+hand and shown where a goal is missed or not measured: a test asks for them there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean
+from typing import NamedTuple
+
+from armt.benchmarking.tables import to_markdown
+from armt.evaluation.metrics import Score
+from armt.tasks.babilong.lengths import parse_length
+from pages.learned import (
+    FIVE_TASKS,
+    QA1_TO_QA5,
+    Bits,
+    gains_by_segment,
+    mean_of_tasks,
+    mean_share,
+    seed_shares,
+    task_cells,
+)
+from pages.runs import (
+    EXACT_MATCH,
+    LANGUAGE_RUNS,
+    QA1_RUNS,
+    RETRIEVAL_RUNS,
+    TASK_RUNS,
+    TRAINED,
+    figures,
+    link,
+    pooled,
+)
+
+UNKNOWN = "not measured yet"
+_LEAST_QUESTIONS = 32
+_QA1_SEEDS, _TASK_SEEDS = 3, 2
+"""Seeds that the goals ask for."""
+_LAST_SEGMENT = 64
+_ALL_TASKS_TEXT = "recipes, worlds and streams of all five, and small ones for a laptop"
+
+
+class Found(NamedTuple):
+    """What was measured for a goal."""
+
+    value: float
+    told: str = ""
+    """What a reader should know besides, such as an interval."""
+
+    is_whole: bool = True
+    """Whether it is measured with as many seeds as the goal asks for."""
+
+
+class Target(NamedTuple):
+    """A goal and how far it is reached."""
+
+    name: str
+    goal: float
+    find: Callable[[], Found | None]
+    unit: str = "%"
+    is_upper: bool = False
+    """Whether the goal is not to be exceeded."""
+
+    why: str = ""
+    """What the evidence says of the miss, with its place."""
+
+    tried: str = ""
+    digits: int = 1
+    """How many are shown behind the point."""
+
+    def missed_by(self, found: Found) -> float:
+        """Returns how far the value falls short; not above zero if the goal is met."""
+        return found.value - self.goal if self.is_upper else self.goal - found.value
+
+
+def targets_table() -> str:
+    """Returns a row for each goal."""
+    return to_markdown(
+        ["target", "goal", "measured", "missed by", "why", "tried"],
+        [_row(target) for target in TARGETS],
+    )
+
+
+def unexplained() -> list[str]:
+    """Returns the goals that are missed or open without a word of why or of what was tried."""
+    return [
+        target.name
+        for target in TARGETS
+        if _is_open(target, target.find()) and not (target.why and target.tried)
+    ]
+
+
+def _is_open(target: Target, found: Found | None) -> bool:
+    return found is None or not found.is_whole or target.missed_by(found) > 0
+
+
+def _row(target: Target) -> list[str]:
+    found = target.find()
+    bound = "at most" if target.is_upper else "at least"
+    goal = f"{bound} {target.goal:g} {target.unit}"
+    words = [target.why, target.tried] if _is_open(target, found) else ["", ""]
+    if found is None:
+        return [target.name, goal, UNKNOWN, "", *words]
+    missed = target.missed_by(found)
+    digits = target.digits
+    measured = f"{found.value:.{digits}f} {target.unit}{found.told and f', {found.told}'}"
+    met = "met" if found.is_whole else "met so far"
+    return [target.name, goal, measured, f"{missed:.{digits}f}" if missed > 0 else met, *words]
+
+
+def _qa1(length: str) -> dict[int, Score]:
+    return task_cells("qa1").get(parse_length(length), {})
+
+
+def _qa1_mean(length: str) -> Found | None:
+    scores = _qa1(length)
+    if not scores:
+        return None
+    score = pooled(scores.values())
+    low, high = (100 * end for end in score.interval)
+    told = f"{_seeds(scores)}, [{low:.1f}, {high:.1f}] of {score.num_samples} questions"
+    return Found(mean_share(scores), told, len(scores) >= _QA1_SEEDS)
+
+
+def _qa1_worst(length: str) -> Found | None:
+    scores = _qa1(length)
+    if not scores:
+        return None
+    return Found(min(seed_shares(scores)), f"worst of {_seeds(scores)}", len(scores) >= _QA1_SEEDS)
+
+
+def _qa1_best(length: str) -> Found | None:
+    enough = {
+        seed: score for seed, score in _qa1(length).items() if score.num_samples >= _LEAST_QUESTIONS
+    }
+    if not enough:
+        return None
+    seed, score = max(enough.items(), key=lambda item: item[1].accuracy)
+    return Found(100 * score.accuracy, f"seed {seed}, {score.num_samples} questions")
+
+
+def _all_tasks(length: str) -> Found | None:
+    num_tokens = parse_length(length)
+    value = mean_of_tasks(num_tokens)
+    if value is None:
+        return None
+    num_seeds = min(len(task_cells(task)[num_tokens]) for task in QA1_TO_QA5)
+    return Found(value, f"at least {num_seeds} seeds each", num_seeds >= _TASK_SEEDS)
+
+
+def _qa3(length: str) -> Found | None:
+    scores = task_cells("qa3").get(parse_length(length), {})
+    if not scores:
+        return None
+    return Found(mean_share(scores), _seeds(scores), len(scores) >= _TASK_SEEDS)
+
+
+def _seeds(scores: Mapping[int, Score]) -> str:
+    return f"{len(scores)} seed{'s' if len(scores) > 1 else ''}"
+
+
+def _five_behind() -> Found | None:
+    """Returns by how much the one model is behind the five, where that is most."""
+    behind = {
+        length: own - five
+        for length in ("128k", "1M", "10M")
+        if (own := mean_of_tasks(parse_length(length))) is not None
+        and (five := mean_of_tasks(parse_length(length), FIVE_TASKS)) is not None
+    }
+    if not behind:
+        return None
+    worst = max(behind, key=lambda length: behind[length])
+    return Found(behind[worst], f"at {worst} tokens")
+
+
+def _recall(task: str, num_pairs: int) -> Found | None:
+    now = next(iter(RETRIEVAL_RUNS))
+    found = [
+        each
+        for each in figures([now], EXACT_MATCH)
+        if (each.params["task"], each.params["tested"]) == (task, num_pairs)
+    ]
+    if not found:
+        return None
+    score = pooled(each.score for each in found)
+    low, high = (100 * end for end in score.interval)
+    told = f"[{low:.1f}, {high:.1f}], trained on {found[0].params['trained']} pairs"
+    return Found(100 * score.accuracy, told)
+
+
+def _longest_training() -> Found | None:
+    runs = (*QA1_RUNS, *TASK_RUNS, *RETRIEVAL_RUNS)
+    longest = max(figures(runs, TRAINED), key=lambda each: each.value)
+    return Found(longest.value / 60, f"the longest of all: {link(longest.run)}")
+
+
+def _language_gain() -> Found | None:
+    """Returns the gain on no memory beyond its spread over seeds, at the segment where it is least.
+
+    From segment 2 on, since nothing is remembered in the first.
+    """
+    beyond = {
+        at: mean(seeds.values()) - (max(seeds.values()) - min(seeds.values()))
+        for at, seeds in _armt_gains().items()
+        if at > 1
+    }
+    if not beyond:
+        return None
+    worst = min(beyond, key=lambda at: beyond[at])
+    seeds = _armt_gains()[worst]
+    told = f"at segment {worst}: {mean(seeds.values()):.4f} on average, {len(seeds)} seeds"
+    return Found(beyond[worst], told)
+
+
+def _language_growth() -> Found | None:
+    gains = _armt_gains()
+    if _LAST_SEGMENT not in gains:
+        return None
+    return Found(mean(gains[_LAST_SEGMENT].values()) - mean(gains[2].values()))
+
+
+def _armt_gains() -> Bits:
+    """Returns the gains of ARMT in the newest run, by segment and seed."""
+    return gains_by_segment().get((next(iter(LANGUAGE_RUNS)), "armt"), {})
+
+
+_ONE_SEED = "seeds 1 and 2 are not measured this far"
+_READ_LONG = "seed 0 over sixteen texts, asked for everyone in them"
+_UNTRAINED = "no run of these recipes is recorded yet"
+
+TARGETS: Sequence[Target] = (
+    Target(
+        "QA1 at 128k tokens, mean of the seeds", 99.5, lambda: _qa1_mean("128k"),
+        why="the goal lies within the interval; the questions missed have not been looked at, and "
+        "from here to 10M nothing measurable is lost",
+        tried="a longer start, more facts and confusing sentences cut by borders "
+        "([what each did](design/training_long.md))",
+    ),
+    Target(
+        "QA1 at 1M tokens, mean of the seeds", 99.0, lambda: _qa1_mean("1M"),
+        why="the goal lies within the interval: with so few questions the miss is one or two of "
+        "them; not looked at",
+        tried="as above",
+    ),
+    Target("QA1 at 10M tokens, mean of the seeds", 98.0, lambda: _qa1_mean("10M")),
+    Target(
+        "QA1 at 50M tokens, mean of the seeds", 95.0, lambda: _qa1_mean("50M"),
+        why=_ONE_SEED, tried=_READ_LONG,
+    ),
+    Target(
+        "QA1 at 50M tokens, every seed", 90.0, lambda: _qa1_worst("50M"),
+        why=_ONE_SEED, tried=_READ_LONG,
+    ),
+    Target(
+        f"QA1 at 1B tokens, best seed on at least {_LEAST_QUESTIONS} questions", 90.0,
+        lambda: _qa1_best("1B"), why="no reading beyond 50M is recorded",
+        tried="the same at 50M; a reading that goes on over several runs",
+    ),
+    Target(
+        "QA1 to QA5 at 128k tokens, mean", 98.0, lambda: _all_tasks("128k"),
+        why=_UNTRAINED, tried=_ALL_TASKS_TEXT,
+    ),
+    Target(
+        "QA1 to QA5 at 1M tokens, mean", 96.0, lambda: _all_tasks("1M"),
+        why=_UNTRAINED, tried=_ALL_TASKS_TEXT,
+    ),
+    Target(
+        "QA1 to QA5 at 10M tokens, mean", 90.0, lambda: _all_tasks("10M"),
+        why=_UNTRAINED, tried=_ALL_TASKS_TEXT,
+    ),
+    Target(
+        "QA3 at 10M tokens", 70.0, lambda: _qa3("10M"), why=_UNTRAINED, tried=_ALL_TASKS_TEXT,
+    ),
+    Target(
+        "one model for all five tasks, behind the five models", 3.0, _five_behind, "points", True,
+        why=_UNTRAINED, tried=_ALL_TASKS_TEXT,
+    ),
+    Target(
+        "rewrite, 5,000 updates after training on at most 50", 99.0,
+        lambda: _recall("rewrite", 5000),
+    ),
+    Target(
+        "remember, the pairs of the paper's setting (trained on 200)", 99.0,
+        lambda: _recall("remember", 200),
+        why="trained on 50 pairs only, and held there; the paper gives its curves as a picture, "
+        "and RMT, PRMT and a linear-recurrent arm of equal state are not trained yet",
+        tried="50 pairs, tested at twice as many; for *rewrite* all memories in small, "
+        "states of different size ([table](#associative-retrieval))",
+    ),
+    Target("training of any one row", 20.0, _longest_training, "minutes", True),
+    Target(
+        "language modelling from segment 2 on: gain on no memory, less its spread over seeds",
+        0.0, _language_gain, "bits a byte", digits=4,
+        why="the memory helps its own model in every segment, but in segment 1, where nothing is "
+        "remembered, that model is behind the one without: in as many steps it learned less of "
+        "the language ([table](#language-modelling))",
+        tried="all memories on the same steps and books; no longer training yet",
+    ),
+    Target(
+        f"language modelling: gain at segment {_LAST_SEGMENT} less that at segment 2",
+        0.0, _language_growth, "bits a byte", digits=4,
+        why="eight segments are recorded", tried="the recipe `books`; no run of it is recorded",
+    ),
+)  # fmt: skip
+"""Every goal, in the order in which they were set."""

@@ -1,0 +1,195 @@
+"""Measures models trained on BABILong tasks: answers by length in both arms, and false writes."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from armt.backbones.modes import evaluation_mode
+from armt.benchmarking.records import RecordBook
+from armt.core.errors import DataError
+from armt.evaluation.answers import answer_samples
+from armt.recurrence.model import Recurrent
+from armt.tasks.babilong.sample import BabilongTask
+from armt.tasks.babilong.store import BackgroundStore
+from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.task_config import BabilongTaskConfig
+from armt.tasks.encoder import TokenizerEncoder
+from armt.training.config import RunConfig
+from armt.training.run import Prepared
+from armt.training.text import load_store
+
+ACCURACY, WRITTEN, READ = "babilong.accuracy", "memory.written_share", "read.seconds"
+"""Names of the figures."""
+
+TASK_SEED = 12345
+"""Stories of the evaluation; training draws from other seeds and other books."""
+
+_NUM_ROWS = 64
+"""Texts read side by side; always as many, so that their shape is compiled once."""
+
+_TIED = "lm_head.weight"
+"""The weight that is kept once, as that of the embeddings."""
+
+
+class Exam(NamedTuple):
+    """What the model of a recipe is asked, and where the answers are written down."""
+
+    recipe: str
+    tasks: tuple[BabilongTask, ...]
+    """Those that the recipe's last stage tells, over books that it was not trained on."""
+
+    store: BackgroundStore
+    """These books."""
+
+    book: RecordBook
+
+    def measure(self, model: Recurrent, cells: Sequence[str]) -> None:
+        """Records how many questions of each task are answered right in each cell, LENGTH:COUNT.
+
+        A cell that is recorded is not measured again.
+        """
+        for task, cell in product(self.tasks, cells):
+            length, _, count = cell.partition(":")
+            if not self.book.holds(READ, task=task.task, tokens=length, batch=int(count)):
+                self._measure(model, task, length, int(count))
+
+    def measure_writes(self, model: Recurrent) -> None:
+        """Records how many segments of the books leave a trace; they hold no fact."""
+        kind = "held-out books"
+        if self.book.holds(WRITTEN, kind=kind, model=self.recipe):
+            return
+        num_written, num_segments = count_written(model, self.store)
+        _ = self.book.add(
+            WRITTEN,
+            num_written / num_segments,
+            "share",
+            kind=kind,
+            num_samples=num_segments,
+            model=self.recipe,
+        )
+
+    def _measure(self, model: Recurrent, task: BabilongTask, length: str, num_samples: int) -> None:
+        started = time.monotonic()
+        about = {"task": task.task, "tokens": length, "model": self.recipe}
+        indices = task.indices(length, num_samples)
+        for arm, num_right in count_right(model, task, length, indices).items():
+            share = num_right / len(indices)
+            _ = self.book.add(
+                ACCURACY, share, "share", **about, memory=arm, num_samples=len(indices)
+            )
+        seconds = time.monotonic() - started
+        _ = self.book.add(READ, seconds, "s", **about, batch=len(indices))
+
+
+def exam_of(
+    config: RunConfig, encoder: TokenizerEncoder | None, text_folder: Path, book: RecordBook
+) -> Exam:
+    """Returns what the model of a recipe of BABILong tasks is asked.
+
+    Args:
+        config: the recipe.
+        encoder: its tokenizer.
+        text_folder: where the tokenised background stands.
+        book: takes the figures.
+    """
+    stream = config.stages[-1].stream
+    assert isinstance(stream, FactStreamConfig), "the recipe is one of BABILong tasks"
+    assert encoder is not None, "such a recipe has a tokenizer"
+    assert config.text is not None, "such a recipe has text"
+    store = load_store(text_folder, config.text, encoder, "test")
+    # nothing is reserved for a prompt: 64k are 64,000 tokens of context
+    tasks = [
+        BabilongTaskConfig(task=name, seed=TASK_SEED, reserve_len=0).build(store, encoder)
+        for name in stream.tasks
+    ]
+    return Exam(config.name, tuple(tasks), store, book)
+
+
+def train_recorded(prepared: Prepared, book: RecordBook, changes: Sequence[str] = ()) -> Recurrent:
+    """Returns the trained model; records what the training took, once it is done.
+
+    Args:
+        prepared: a run, which may be done already.
+        book: takes the figures.
+        changes: options that are not those of the recipe, as typed.
+    """
+    trainer = prepared.trainer
+    model = trainer.train()
+    recipe, progress = trainer.config.name, trainer.progress
+    told = {"recipe": recipe, "changes": list(changes)}
+    if not book.holds("train.tokens", **told):
+        _ = book.add("train.seconds", progress.seconds, "s", **told)
+        _ = book.add("train.tokens", progress.num_tokens, "tokens", **told)
+    return model
+
+
+def count_right(
+    model: Recurrent, task: BabilongTask, length: str, indices: Sequence[int]
+) -> Counter[str]:
+    """Returns how many of these samples are answered right, memory on and off."""
+    num_right: Counter[str] = Counter({"on": 0, "off": 0})
+    encoder = task.encoder
+    for first in range(0, len(indices), _NUM_ROWS):
+        samples = [task.sample(length, index) for index in indices[first : first + _NUM_ROWS]]
+        for arm, answers in answer_samples(model, samples, end_id=encoder.end_id).items():
+            pairs = zip(answers, samples, strict=True)
+            num_right[arm] += sum(
+                encoder.decode(ids).strip() == sample.answer for ids, sample in pairs
+            )
+    return num_right
+
+
+@torch.no_grad()
+def count_written(model: Recurrent, store: BackgroundStore) -> tuple[int, int]:
+    """Reads the books of `store` a segment at a time; returns how many leave a trace, and all.
+
+    They hold no fact, so the memory, empty before each, should be empty after it. What is left
+    over after whole batches is not read.
+
+    Raises:
+        DataError: the books are shorter than a segment.
+    """
+    size = model.recurrence.segment_len
+    sentences, books = store.sentence_offsets, store.book_offsets
+    spans = [store.tokens[sentences[books[b]] : sentences[books[b + 1]]] for b in store.books]
+    tokens = np.concatenate(spans).astype(np.int64)
+    num_rows = len(tokens) // size
+    if not num_rows:
+        raise DataError(
+            f"The books kept for evaluation have {len(tokens)} tokens, less than a segment of "
+            f"{size}. Give a background of more or longer books."
+        )
+    num_rows -= num_rows % min(num_rows, _NUM_ROWS)
+    rows = torch.from_numpy(tokens[: num_rows * size].reshape(-1, size))
+    num_written = 0
+    with evaluation_mode(model):
+        for part in rows.split(_NUM_ROWS):
+            state = model.read(part.to(model.device))
+            traces = [value for layer in state.layers for value in layer.tensors().values()]
+            written = torch.stack([trace.flatten(1).any(1) for trace in traces]).any(0)
+            num_written += int(written.sum())
+    return num_written, len(rows)
+
+
+def save_weights(model: Recurrent, path: Path) -> None:
+    """Writes the weights as they are boxed: in half precision, and what is tied once."""
+    tensors = {
+        name: value.detach().to(torch.bfloat16).cpu().clone()
+        for name, value in model.state_dict().items()
+        if name != _TIED
+    }
+    save_file(tensors, path)
+
+
+def load_weights(model: Recurrent, path: Path) -> None:
+    """Gives the model weights that `save_weights` wrote."""
+    missing, unexpected = model.load_state_dict(load_file(path), strict=False)
+    assert missing == [_TIED], f"weights are missing: {missing}"
+    assert not unexpected, f"weights of another model: {unexpected}"
