@@ -12,6 +12,7 @@ from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
+from pages.goals import goals_table
 from pages.learned import (
     language_table,
     qa1_table,
@@ -25,6 +26,7 @@ from pages.learned import (
 from pages.pictures import PICTURES, draw_all, picture_link
 from pages.published import published_mean_table, published_qa1_table, published_tasks_table
 from pages.runs import (
+    ALL_KERNELS_RUN,
     COMPARISON_RUN,
     FROZEN_RUN,
     KERNELS_RUN,
@@ -37,8 +39,9 @@ from pages.runs import (
 )
 from pages.sources import memories_table, modules_list, options_table
 from pages.speed import bench_records, boxed_reading_table
+from pages.speed_targets import SPEED_TARGETS
 from pages.stories import batches_table, generating_table, stories_table
-from pages.targets import targets_table
+from pages.targets import TARGETS
 
 from armt.benchmarking.experiments import frozen_table, recall_table
 from armt.benchmarking.factual_recall import capacity_table, order_table, transformer_table
@@ -52,6 +55,7 @@ from armt.benchmarking.tables import (
     latency_table,
     long_table,
     speed_table,
+    training_kernel_table,
 )
 from armt.comparison.summary import comparison_table, cost_table
 from armt.core.registry import MEMORIES
@@ -72,7 +76,7 @@ TABLES: dict[str, Callable[[], str]] = (
     {
         "floor": lambda: floor_table(MODEL_SHAPES[name] for name in SHOWN_SHAPES),
         "ceiling": lambda: ceiling_table(bench_records()),
-        "kernels": lambda: kernel_table(records_of(KERNELS_RUN)),
+        "kernels": lambda: kernel_table([*records_of(KERNELS_RUN), *records_of(ALL_KERNELS_RUN)]),
         "read-speed": lambda: speed_table(bench_records(), "read"),
         "train-speed": lambda: speed_table(bench_records(), "train"),
         "decode-speed": lambda: speed_table(bench_records(), "decode"),
@@ -87,7 +91,9 @@ TABLES: dict[str, Callable[[], str]] = (
         "recall-transformer": lambda: transformer_table(records_of(RECALL_RUN)),
         "segment-facts": lambda: recall_table(records_of(SEGMENT_FACTS_RUN)),
         "frozen-recall": lambda: frozen_table(records_of(FROZEN_RUN), list(frozen_arms())),
-        "targets": targets_table,
+        "targets": lambda: goals_table(TARGETS),
+        "speed-targets": lambda: goals_table(SPEED_TARGETS),
+        "training-kernels": lambda: training_kernel_table(records_of(ALL_KERNELS_RUN)),
         "qa1": lambda: qa1_table(QA1_SEEDS),
         "qa1-runs": lambda: qa1_table(QA1_RUNS),
         "qa1-writes": writes_table,

@@ -62,6 +62,7 @@ STATISTICS_RUN = "cpu-2026-11-23-babi-statistics"
 GENERATE_RUN = "cpu-2026-11-25-babilong-generate"
 RECALL_RUN = "cpu-2026-11-25-factual-recall"
 KERNELS_RUN = "h100-2026-11-27-wave-kernels"
+ALL_KERNELS_RUN = "h100-2026-11-27-kernels"
 FROZEN_RUN = "h100-2026-11-26-frozen-recall"
 SEGMENT_FACTS_RUN = "h100-2026-11-26-segment-facts"
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import tables
-from pages import charts, pictures, runs, targets
+from pages import charts, goals, pictures, runs, speed_targets, targets
 from pages.speed import bench_records
 from PIL import Image
 
@@ -101,19 +101,19 @@ def test_a_picture_is_drawn_from_the_records_alone(tmp_path):
 
 
 def test_every_miss_has_a_word_of_why_and_of_what_was_tried():
-    assert targets.unexplained() == []
+    assert goals.unexplained([*targets.TARGETS, *speed_targets.SPEED_TARGETS]) == []
 
 
 def test_a_target_says_by_how_much_it_is_missed():
     def row(goal, value, **more):
-        found = None if value is None else targets.Found(value, "told")
-        target = targets.Target("t", goal, lambda: found, why="why", tried="tried", **more)
-        return targets._row(target)
+        found = None if value is None else goals.Found(value, "told")
+        target = goals.Target("t", goal, lambda: found, why="why", tried="tried", **more)
+        return goals.goal_row(target)
 
     assert row(95.0, 90.0) == ["t", "at least 95 %", "90.0 %, told", "5.0", "why", "tried"]
     assert row(95.0, 95.0) == ["t", "at least 95 %", "95.0 %, told", "met", "", ""]
     assert row(3.0, 4.5, is_upper=True)[3] == "1.5"
-    assert row(95.0, None) == ["t", "at least 95 %", targets.UNKNOWN, "", "why", "tried"]
+    assert row(95.0, None) == ["t", "at least 95 %", goals.UNKNOWN, "", "why", "tried"]
 
 
 def test_filling_replaces_what_stands_between_the_marks():

@@ -110,21 +110,41 @@ def long_table(records: Sequence[Measurement]) -> str:
 
 def kernel_table(records: Sequence[Measurement]) -> str:
     """Returns what the time of a wave goes into: a row for each shape and commit."""
-    whole = [each for each in records if each.name == "wave.kernel_us"]
-    kinds = list(dict.fromkeys(str(each.params["kind"]) for each in whole))
+    found = _by_kind(records, "wave.kernel_us", lambda each: each.commit)
+    return _kinds_table(found, "commit", "us", 1.0)
+
+
+def training_kernel_table(records: Sequence[Measurement]) -> str:
+    """Returns what forward and backward of a training step go into: a row for each case."""
+    found = _by_kind(records, "train.kernel_us", lambda each: str(each.params["schedule"]))
+    return _kinds_table(found, "schedule", "ms", 1e-3)
+
+
+def _by_kind(
+    records: Sequence[Measurement], name: str, tell: Callable[[Measurement], str]
+) -> dict[Key, dict[str, Measurement]]:
+    """Returns figures by shape, batch and what `tell` says of them, and by kind of kernel."""
     found: dict[Key, dict[str, Measurement]] = {}
-    for each in whole:
-        key = (each.params["shape"], each.params["batch"], each.commit)
-        found.setdefault(key, {})[str(each.params["kind"])] = each
+    for each in records:
+        if each.name == name:
+            key = (each.params["shape"], each.params["batch"], tell(each))
+            found.setdefault(key, {})[str(each.params["kind"])] = each
+    return found
+
+
+def _kinds_table(
+    found: dict[Key, dict[str, Measurement]], last_head: str, unit: str, scale: float
+) -> str:
+    kinds = list(dict.fromkeys(kind for by_kind in found.values() for kind in by_kind))
     rows = [
         [
             *map(str, key),
-            *(_kernels(by_kind.get(kind)) for kind in kinds),
-            f"{sum(each.value for each in by_kind.values()):,.0f}",
+            *(_kernels(by_kind.get(kind), unit, scale) for kind in kinds),
+            f"{scale * sum(each.value for each in by_kind.values()):,.0f}",
         ]
         for key, by_kind in sorted(found.items(), key=lambda item: item[0][:2])
     ]
-    return to_markdown(["model", "batch", "commit", *kinds, "all, us"], rows)
+    return to_markdown(["model", "batch", last_head, *kinds, f"all, {unit}"], rows)
 
 
 def drift_table(records: Sequence[Measurement]) -> str:
@@ -168,8 +188,10 @@ def _latency(found: dict[str, Measurement]) -> str:
     return "out of memory" if OUT_OF_MEMORY in found else ""
 
 
-def _kernels(measured: Measurement | None) -> str:
-    return "" if measured is None else f"{measured.value:,.1f} us, {measured.params['kernels']}"
+def _kernels(measured: Measurement | None, unit: str, scale: float) -> str:
+    if measured is None:
+        return ""
+    return f"{scale * measured.value:,.1f} {unit}, {measured.number('kernels'):,.0f}"
 
 
 def _spell(measured: Measurement | None, spell: Callable[[float], str]) -> str:
