@@ -5,12 +5,12 @@
 
 Run it again with the same `--state` until the texts end: it goes on where it stopped. A context is
 that of the task's evaluation; besides its own question there is one for every other person in it.
+Where a run stops in the middle it asks for everyone told of so far, and leaves the state as it is.
 """
 
 import argparse
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -22,6 +22,7 @@ from records import add_run_options, open_book
 from armt.benchmarking.babilong import TASK_SEED, load_weights
 from armt.core.files import write_text
 from armt.evaluation.answers import answer_after, evaluating, stretches
+from armt.evaluation.metrics import Score
 from armt.evaluation.subject import Arm
 from armt.recipes.registry import RECIPES
 from armt.recurrence.model import Recurrent
@@ -50,22 +51,23 @@ def main() -> None:
     rows = range(options.first, options.first + options.rows)
     samples = [task.sample(options.length, index) for index in rows]
     state, seconds = _read_on(model, samples, options.state, end)
-    num_left = samples[0].context_len - int(state.num_tokens[0])
-    print(f"{seconds:.0f} s, {num_left:,} tokens of each row to go", flush=True)
-    if num_left:
-        return
+    num_read = int(state.num_tokens[0])
+    is_whole = num_read == samples[0].context_len
+    print(f"{seconds:.0f} s, {samples[0].context_len - num_read:,} tokens to go", flush=True)
     book = open_book(options.results, options.seed, options.commit)
     about = {
-        "task": "qa1", "tokens": options.length, "model": config.name, "num_readings": len(samples),
-        "first": options.first,
+        "task": "qa1", "tokens": options.length if is_whole else num_read, "model": config.name,
+        "num_readings": len(samples), "first": options.first, "text": options.length,
     }  # fmt: skip
     _ = book.add("read.seconds", seconds, "s", batch=len(samples), **about)
-    for (asked, arm), (num_right, num_asked) in _count(model, samples, state, encoder).items():
-        share = num_right / num_asked
-        _ = book.add(
-            "babilong.accuracy", share, "share", memory=arm, asked=asked, num_samples=num_asked,
-            **about,
-        )  # fmt: skip
+    asked = [ask_for_everyone(sample, encoder, num_read) for sample in samples]
+    for (kind, arm), score in _scores(model, asked, state, encoder).items():
+        params = about | {"asked": kind if is_whole else "so far"}
+        if is_whole or kind == "everyone":
+            _ = book.add(
+                "babilong.accuracy", score.accuracy, "share", memory=arm,
+                num_samples=score.num_samples, **params,
+            )  # fmt: skip
 
 
 def _read_on(
@@ -98,25 +100,27 @@ def _rest(pieces: Iterator[Ids], num_read: int) -> Iterator[Ids]:
         num_read = max(0, num_read - len(piece))
 
 
-def _count(
-    model: Recurrent, samples: list[Sample], state: RecurrentState, encoder: TokenizerEncoder
-) -> dict[tuple[str, Arm], tuple[int, int]]:
-    """Returns right answers and questions by kind of question and by arm."""
-    asked = [ask_for_everyone(sample, encoder) for sample in samples]
-    places = np.repeat(np.arange(len(samples)), [len(each) for each in asked])
+def _scores(
+    model: Recurrent,
+    asked: list[list[Sample]],
+    state: RecurrentState,
+    encoder: TokenizerEncoder,
+) -> dict[tuple[str, Arm], Score]:
+    """Returns how many questions are answered right, everyone's and the own ones, by arm."""
+    rows = np.repeat(np.arange(len(asked)), [len(each) for each in asked])
     questions = [question for each in asked for question in each]
-    forks = state.select_rows(torch.from_numpy(places))
-    own = {id(each[0]) for each in asked}
-    num_right: Counter[tuple[str, Arm]] = Counter()
-    num_asked: Counter[tuple[str, Arm]] = Counter()
+    is_own = [number == 0 for each in asked for number in range(len(each))]
+    forks = state.select_rows(torch.from_numpy(rows))
+    found: dict[tuple[str, Arm], Score] = {}
     for arm, answers in answer_after(model, questions, forks, end_id=encoder.end_id).items():
-        for question, ids in zip(questions, answers, strict=True):
-            is_right = encoder.decode(ids).strip() == question.answer
-            kinds = ("own", "everyone") if id(question) in own else ("everyone",)
-            for kind in kinds:
-                num_asked[kind, arm] += 1
-                num_right[kind, arm] += is_right
-    return {key: (num_right[key], total) for key, total in num_asked.items()}
+        rights = [
+            encoder.decode(ids).strip() == question.answer
+            for question, ids in zip(questions, answers, strict=True)
+        ]
+        own = [right for right, counts in zip(rights, is_own, strict=True) if counts]
+        found["everyone", arm] = Score(sum(rights), len(rights))
+        found["own", arm] = Score(sum(own), len(own))
+    return found
 
 
 def _options() -> argparse.Namespace:

@@ -135,12 +135,13 @@ def answers(runs: Iterable[str]) -> list[Answers]:
     """Returns the accuracies on BABILong, one for each file and cell.
 
     Several readings of a cell are counted together. Where everyone in a text was asked for, that
-    counts and not the text's own question besides, which is one of these.
+    counts and not the text's own question besides, which is one of these. What was asked in the
+    middle of a text is left out.
     """
     found: dict[tuple[str, int, Cell], list[Score]] = {}
     for each in figures(runs, ACCURACY):
         told = each.params
-        if told.get("asked") != "own":
+        if told.get("asked", "everyone") == "everyone":
             length = parse_length(told["tokens"])
             cell = Cell(told["model"], told["task"], told["memory"], length)
             found.setdefault((each.run, each.seed, cell), []).append(each.score)

@@ -65,9 +65,9 @@ class GraphedStepper:
         num_rows = len(batch.input_ids)
         resets = torch.ones(num_rows, dtype=torch.bool) if batch.resets is None else batch.resets
         fixed = replace(batch, resets=resets).map(lambda tensor: tensor.to(device).clone())
-        # cut off: no gradient goes back beyond a batch, and none may leave the graph
-        states = self._eager.recurrent.memory.init_states(num_rows)
-        carried = tuple(state.detach() for state in states)
+        # a learned empty state would hold on to a gradient's path outside of the capture
+        with torch.no_grad():
+            carried = self._eager.recurrent.memory.init_states(num_rows)
         for parameter in self._parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

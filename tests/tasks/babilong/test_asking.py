@@ -23,7 +23,8 @@ def test_everyone_is_asked_for_once_the_own_question_first(samples, encoder):
     assert any(len(people_in(sample)) > 2 for sample in samples)
     for sample in samples:
         asked = ask_for_everyone(sample, encoder)
-        assert asked[0] is sample
+        assert asked[0].question == sample.question
+        assert asked[0].answer == sample.answer
         names = [each.question.rstrip("? ").split()[-1] for each in asked]
         assert len(names) == len(people_in(sample))
         assert set(names) == people_in(sample)
@@ -43,6 +44,19 @@ def test_questions_and_answers_are_spelled_as_the_own_ones(samples, encoder):
     assert np.array_equal(again[own.question].question_ids, own.question_ids)
     assert np.array_equal(again[own.question].answer_ids, own.answer_ids)
     assert all(each.context is sample.context for each in others)
+
+
+def test_of_a_text_in_the_middle_only_what_was_told_is_asked(samples, encoder):
+    for sample in samples:
+        first, end = sample.facts[0], sample.facts[0].start + sample.facts[0].length
+        assert ask_for_everyone(sample, encoder, end - 1) == []
+        (asked,) = ask_for_everyone(sample, encoder, end)
+        assert asked.question == f"Where is {first.text.split()[0]}? "
+        assert asked.answer == first.text.rstrip(".").split()[-1]
+        whole = ask_for_everyone(sample, encoder, sample.context_len)
+        assert [each.question for each in whole] == [
+            each.question for each in ask_for_everyone(sample, encoder)
+        ]
 
 
 def test_other_tasks_are_refused(store, encoder):

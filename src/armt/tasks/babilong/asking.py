@@ -8,36 +8,43 @@ from armt.core.errors import DataError
 from armt.tasks.contract import Sample, TextEncoder
 
 
-def ask_for_everyone(sample: Sample, encoder: TextEncoder) -> list[Sample]:
+def ask_for_everyone(
+    sample: Sample, encoder: TextEncoder, num_read: int | None = None
+) -> list[Sample]:
     """Returns a sample of task 1 as often as people move in it, with a question for each of them.
 
     The answers are the places that the facts, in the order of the context, name last. The sample's
     own question is the first.
+
+    Args:
+        sample: a sample of task 1.
+        encoder: spells questions and answers.
+        num_read: tokens of the context read so far: only facts that were told by then count, and
+            nobody else is asked for. None for the whole context.
 
     Raises:
         DataError: the sample is of another task, whose questions no single fact answers.
     """
     if sample.task.partition("@")[0] != "qa1":
         raise DataError(f"Only people of task qa1 can all be asked for. Got task {sample.task}.")
+    end = sample.context_len if num_read is None else num_read
     places: dict[str, str] = {}
     for fact in sorted(sample.facts, key=lambda each: each.start):
         person, *_, place = fact.text.rstrip(".").split()
-        places[person] = place
-    others = [(f"Where is {person}? ", place) for person, place in places.items()]
-    return [
+        if fact.start + fact.length <= end:
+            places[f"Where is {person}? "] = place
+    asked = sorted(places, key=lambda question: question != sample.question)
+    return [_with_question(sample, encoder, question, places[question]) for question in asked]
+
+
+def _with_question(sample: Sample, encoder: TextEncoder, question: str, answer: str) -> Sample:
+    return replace(
         sample,
-        *(
-            replace(
-                sample,
-                question=question,
-                question_ids=_ids([*encoder.encode(question), encoder.gen_id]),
-                answer=place,
-                answer_ids=_ids([*encoder.encode(place), encoder.end_id]),
-            )
-            for question, place in others
-            if question != sample.question
-        ),
-    ]
+        question=question,
+        question_ids=_ids([*encoder.encode(question), encoder.gen_id]),
+        answer=answer,
+        answer_ids=_ids([*encoder.encode(answer), encoder.end_id]),
+    )
 
 
 def _ids(ids: list[int]) -> np.ndarray:
