@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,10 +37,44 @@ from armt.training.run import prepare
 from armt.training.text import load_store
 
 
+class DeepReading(NamedTuple):
+    """A model and the texts that it reads."""
+
+    name: str
+    """Name of the recipe."""
+
+    model: Recurrent
+    encoder: TokenizerEncoder
+    samples: list[Sample]
+
+
 def main() -> None:
-    """Reads on, and asks when the texts have ended."""
-    options = _options()
+    """Reads on, and asks for what was told."""
+    options = reading_options(__doc__).parse_args()
     end = time.monotonic() + 60 * options.minutes
+    name, model, encoder, samples = begin(options)
+    state, seconds = _read_on(model, samples, options.state, end)
+    num_read = int(state.num_tokens[0])
+    is_whole = num_read == samples[0].context_len
+    print(f"{seconds:.0f} s, {samples[0].context_len - num_read:,} tokens to go", flush=True)
+    book = open_book(options.results, options.seed, options.commit)
+    about = {
+        "task": "qa1", "tokens": options.length if is_whole else num_read, "model": name,
+        "num_readings": len(samples), "first": options.first, "text": options.length,
+    }  # fmt: skip
+    _ = book.add("read.seconds", seconds, "s", batch=len(samples), **about)
+    asked = [ask_for_everyone(sample, encoder, num_read) for sample in samples]
+    for (kind, arm), score in scores(model, asked, state, encoder).items():
+        params = about | {"asked": kind if is_whole else "so far"}
+        if is_whole or kind == "everyone":
+            _ = book.add(
+                "babilong.accuracy", score.accuracy, "share", memory=arm,
+                num_samples=score.num_samples, **params,
+            )  # fmt: skip
+
+
+def begin(options: argparse.Namespace) -> DeepReading:
+    """Returns the model with its weights and the texts that the options tell."""
     config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
     prepared = prepare(config, options.folder, [])
     encoder, model = prepared.encoder, prepared.trainer.recurrent.eval()
@@ -50,31 +85,19 @@ def main() -> None:
     task = BabilongTaskConfig(task="qa1", seed=TASK_SEED, reserve_len=0).build(store, encoder)
     rows = range(options.first, options.first + options.rows)
     samples = [task.sample(options.length, index) for index in rows]
-    state, seconds = _read_on(model, samples, options.state, end)
-    num_read = int(state.num_tokens[0])
-    is_whole = num_read == samples[0].context_len
-    print(f"{seconds:.0f} s, {samples[0].context_len - num_read:,} tokens to go", flush=True)
-    book = open_book(options.results, options.seed, options.commit)
-    about = {
-        "task": "qa1", "tokens": options.length if is_whole else num_read, "model": config.name,
-        "num_readings": len(samples), "first": options.first, "text": options.length,
-    }  # fmt: skip
-    _ = book.add("read.seconds", seconds, "s", batch=len(samples), **about)
-    asked = [ask_for_everyone(sample, encoder, num_read) for sample in samples]
-    for (kind, arm), score in _scores(model, asked, state, encoder).items():
-        params = about | {"asked": kind if is_whole else "so far"}
-        if is_whole or kind == "everyone":
-            _ = book.add(
-                "babilong.accuracy", score.accuracy, "share", memory=arm,
-                num_samples=score.num_samples, **params,
-            )  # fmt: skip
+    return DeepReading(config.name, model, encoder, samples)
+
+
+def state_path(folder: Path) -> Path:
+    """Returns where the state of a reading stands in its folder."""
+    return folder / "state.safetensors"
 
 
 def _read_on(
     model: Recurrent, samples: list[Sample], folder: Path, end: float
 ) -> tuple[RecurrentState, float]:
     """Reads until the texts or the time end; returns the state and the seconds of all runs."""
-    path, clock = folder / "state.safetensors", folder / "seconds.json"
+    path, clock = state_path(folder), folder / "seconds.json"
     state, seconds = model.init_state(len(samples)), 0.0
     if path.exists():
         state, seconds = load_state(path, model), json.loads(clock.read_text(encoding="utf-8"))
@@ -100,7 +123,7 @@ def _rest(pieces: Iterator[Ids], num_read: int) -> Iterator[Ids]:
         num_read = max(0, num_read - len(piece))
 
 
-def _scores(
+def scores(
     model: Recurrent,
     asked: list[list[Sample]],
     state: RecurrentState,
@@ -123,8 +146,9 @@ def _scores(
     return found
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def reading_options(description: str | None) -> argparse.ArgumentParser:
+    """Returns the options of a reading."""
+    parser = argparse.ArgumentParser(description=description)
     add_run_options(parser)
     _ = parser.add_argument("--recipe", default="armt_babilong_qa1")
     _ = parser.add_argument("--trained", type=Path, required=True, help="weights to measure")
@@ -133,7 +157,7 @@ def _options() -> argparse.Namespace:
     _ = parser.add_argument("--rows", type=int, default=8, help="texts side by side")
     _ = parser.add_argument("--minutes", type=float, default=9.0, help="time of this run's reading")
     _ = parser.add_argument("--state", type=Path, required=True, help="folder to go on from")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
