@@ -153,7 +153,7 @@ def _armt_gains() -> Bits:
 
 _ONE_SEED = (
     "seeds 1 and 2 are not measured this far; what costs answers is the background, now and then "
-    "written in the place of a fact ([how that is known](#what-limits-the-length))"
+    "written in the place of a fact ([how that is known](#ablations-what-limits-length))"
 )
 _READ_LONG = "seed 0 over sixteen texts, asked for everyone in them; seed 1 over 39M of 50M tokens"
 _UNTRAINED = "no run of these recipes is recorded yet"

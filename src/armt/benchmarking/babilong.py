@@ -22,6 +22,7 @@ from armt.tasks.babilong.stream import FactStreamConfig
 from armt.tasks.babilong.task_config import BabilongTaskConfig
 from armt.tasks.encoder import TokenizerEncoder
 from armt.training.config import RunConfig
+from armt.training.mining import written_rows
 from armt.training.run import Prepared
 from armt.training.text import load_store
 
@@ -146,7 +147,6 @@ def count_right(
     return num_right
 
 
-@torch.no_grad()
 def count_written(model: Recurrent, store: BackgroundStore) -> tuple[int, int]:
     """Reads the books of `store` a segment at a time; returns how many leave a trace, and all.
 
@@ -167,15 +167,12 @@ def count_written(model: Recurrent, store: BackgroundStore) -> tuple[int, int]:
             f"{size}. Give a background of more or longer books."
         )
     num_rows -= num_rows % min(num_rows, _NUM_ROWS)
-    rows = torch.from_numpy(tokens[: num_rows * size].reshape(-1, size))
+    rows = tokens[: num_rows * size].reshape(-1, size)
     num_written = 0
     with evaluation_mode(model):
-        for part in rows.split(_NUM_ROWS):
-            state = model.read(part.to(model.device))
-            traces = [value for layer in state.layers for value in layer.tensors().values()]
-            written = torch.stack([trace.flatten(1).any(1) for trace in traces]).any(0)
-            num_written += int(written.sum())
-    return num_written, len(rows)
+        for first in range(0, num_rows, _NUM_ROWS):
+            num_written += int(written_rows(model, rows[first : first + _NUM_ROWS]).sum())
+    return num_written, num_rows
 
 
 def save_weights(model: Recurrent, path: Path) -> None:

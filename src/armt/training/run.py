@@ -14,11 +14,13 @@ from armt.core.files import write_text
 from armt.memories.none import NoMemoryConfig
 from armt.recurrence.attach import attach
 from armt.recurrence.model import Recurrent
+from armt.tasks.babilong.stream import FactStreamConfig
 from armt.tasks.contract import TrainingStream
 from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.language_modeling import LanguageModelingConfig
 from armt.tasks.symbols import SymbolTaskConfig
 from armt.training.config import RunConfig, StageConfig
+from armt.training.mining import MinedStream
 from armt.training.text import load_encoder, load_store
 from armt.training.trainer import Callback, Trainer
 
@@ -51,6 +53,10 @@ def prepare(
     encoder = None if config.text is None else load_encoder(texts, config.text)
     model = build_model(config, encoder)
     streams = [_stream(config, stage, texts, encoder) for stage in config.stages]
+    streams = [
+        stream if stage.mining is None else _mined(config, number, stream, (folder, texts))
+        for number, (stage, stream) in enumerate(zip(config.stages, streams, strict=True))
+    ]
     _check_rows(config, streams)
     _check_own_loss(config, model)
     return Prepared(Trainer(model, streams, config, folder, callbacks), encoder)
@@ -106,6 +112,20 @@ def _stream(
     if isinstance(stage.stream, LanguageModelingConfig):
         return stage.stream.build(store, encoder).stream(stage.batch_size, seed)
     return stage.stream.build(store, encoder, seed)
+
+
+def _mined(
+    config: RunConfig, number: int, stream: TrainingStream, folders: tuple[Path, Path]
+) -> MinedStream:
+    """Returns a stage's stream with what is found before it, kept in the run's own folder."""
+    stage, encoder_text = config.stages[number], config.text
+    assert isinstance(stage.stream, FactStreamConfig), "a stage that mines has texts with facts"
+    assert stage.mining is not None, "the stage mines"
+    assert encoder_text is not None, "facts stand in texts"
+    folder, texts = folders
+    store = load_store(texts, encoder_text, load_encoder(texts, encoder_text), "train")
+    path = folder / f"mined-{number}.npy"
+    return MinedStream(stream, (stage.stream, stage.mining), store, path, config.seed)
 
 
 def _check_rows(config: RunConfig, streams: Sequence[TrainingStream]) -> None:

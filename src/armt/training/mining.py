@@ -1,0 +1,136 @@
+"""Finds background that a memory writes for no reason, and trains on it.
+
+What is written by mistake once in a hundred thousand segments costs answers over millions of
+tokens, and is hardly ever seen in training. So before a stage its model reads far more background
+than it is trained on, without gradients; the segments that leave a trace in an empty memory are
+kept, and stand in the stage's texts where nothing is told.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+
+from armt.core.errors import ConfigError
+from armt.core.files import atomic_path
+from armt.core.shapes import Bool, Int, Tensor
+from armt.evaluation.answers import evaluating
+from armt.recurrence.model import Recurrent
+from armt.tasks.babilong.store import BackgroundStore
+from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.walks import BackgroundWalk
+from armt.tasks.contract import NO_LABEL, Batch, Ids, TrainingStream
+from armt.training.config import MiningConfig
+
+_READ_SEED, _MIX_SEED = 11, 12
+_NUM_ROWS, _NUM_SEGMENTS = 64, 32
+"""Texts read side by side, and segments after which it is seen whether something was written."""
+
+_MOST_WRITTEN = 0.1
+"""Share of segments written beyond which it is no mistake but how the memory works."""
+
+
+@final
+class MinedStream:
+    """A stream of facts whose quiet texts hold segments that were written by mistake."""
+
+    def __init__(
+        self,
+        stream: TrainingStream,
+        config: tuple[FactStreamConfig, MiningConfig],
+        store: BackgroundStore,
+        path: Path,
+        seed: int,
+    ) -> None:
+        """Takes the stream and where the segments are kept.
+
+        Args:
+            stream: what the segments are put into.
+            config: options of the stream, and of mining.
+            store: the books that are read.
+            path: the file of segments; made by `prepare`.
+            seed: decides what is read and where segments stand.
+        """
+        self._stream, self._store, self._path, self._seed = stream, store, path, seed
+        self._facts, self._mining = config
+
+    def prepare(self, model: Recurrent) -> None:
+        """Mines the segments, unless their file is there.
+
+        Raises:
+            ConfigError: the memory writes so many segments that none is a mistake.
+        """
+        if self._path.exists():
+            return
+        found = mine_segments(model, self._store, self._mining.num_tokens, self._seed)
+        with atomic_path(self._path) as path, path.open("wb") as file:
+            np.save(file, found)
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches from number `start` on; see `TrainingStream`."""
+        segments = np.load(self._path)
+        for step, batch in enumerate(self._stream.batches(start), start):
+            yield self._mixed(batch, segments, step) if len(segments) else batch
+
+    def _mixed(self, batch: Batch, segments: Ids, step: int) -> Batch:
+        """Puts a segment into some of the rows that tell nothing."""
+        assert batch.is_quiet is not None, "a stream that carries texts knows its quiet rows"
+        rng = np.random.default_rng([self._seed, _MIX_SEED, step])
+        size = self._facts.segment_len
+        is_taken = batch.is_quiet.numpy() & (rng.random(len(batch.is_quiet)) < self._mining.share)
+        ids, labels = batch.input_ids.clone(), batch.labels.clone()
+        for row in is_taken.nonzero()[0].tolist():
+            first = size * int(rng.integers(self._facts.carry_len // size))
+            place = (row, slice(first, first + size))
+            segment = torch.from_numpy(segments[int(rng.integers(len(segments)))].astype(np.int64))
+            ids[place] = segment
+            labels[place] = torch.where(labels[place] == NO_LABEL, NO_LABEL, segment)
+        return replace(batch, input_ids=ids, labels=labels)
+
+
+def mine_segments(
+    model: Recurrent, store: BackgroundStore, num_tokens: int, seed: int
+) -> Int[np.ndarray, "K L"]:
+    """Reads the books of `store` and returns the segments that leave a trace in an empty memory.
+
+    Args:
+        model: the model, in any mode.
+        store: books without facts.
+        num_tokens: how many tokens are read, at least.
+        seed: decides where in the books.
+
+    Raises:
+        ConfigError: more than a tenth is written, as by gates that never close.
+    """
+    segment_len = model.recurrence.segment_len
+    rng = np.random.default_rng([seed, _READ_SEED])
+    walks = [BackgroundWalk(store, rng) for _ in range(_NUM_ROWS)]
+    size = _NUM_SEGMENTS * segment_len
+    found = [np.zeros((0, segment_len), dtype=store.tokens.dtype)]
+    num_rounds = math.ceil(num_tokens / (_NUM_ROWS * size))
+    with evaluating(model):
+        for number in range(1, num_rounds + 1):
+            rows = np.stack([walk.take(size).tokens for walk in walks])
+            for row in written_rows(model, rows).nonzero()[:, 0].tolist():
+                segments = rows[row].reshape(-1, segment_len)
+                found.append(segments[written_rows(model, segments).numpy()])
+            share = sum(map(len, found)) / (number * _NUM_ROWS * _NUM_SEGMENTS)
+            if share > _MOST_WRITTEN:
+                raise ConfigError(
+                    f"Mining wants a memory that leaves text without facts alone: {share:.0%} of "
+                    "the segments were written. Train it with hard gates and a write penalty "
+                    "first, or leave `mining` out."
+                )
+    return np.concatenate(found)
+
+
+@torch.no_grad()
+def written_rows(model: Recurrent, ids: Ids) -> Bool[Tensor, " B"]:
+    """Returns which texts, read from an empty memory, leave a trace in it."""
+    state = model.read(torch.from_numpy(ids.astype(np.int64)))
+    traces = [value for layer in state.layers for value in layer.tensors().values()]
+    return torch.stack([trace.flatten(1).any(1) for trace in traces]).any(0).cpu()
