@@ -8,15 +8,14 @@ its checkpoint: after a stop the same command does the rest.
 """
 
 import argparse
-import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from records import open_book, recorded, stop_after
+from records import add_seeds_options, open_book, recorded, stopped_after
 
 from armt.benchmarking.records import RecordBook
-from armt.core.errors import StoppedError
 from armt.evaluation.prompts import prompt_score
 from armt.memories.memoryllm import MemoryLLMConfig
 from armt.memories.mplus import MPlusConfig
@@ -40,16 +39,11 @@ _DISTANCES = (0, 4, 9, 19, 39, 59, 79, 119, 159)
 def main() -> None:
     """Trains and measures every recipe with every seed, as far as there is time."""
     options = _options()
-    stop_after(60 * options.minutes)
-    try:
-        for seed in options.seeds:
-            for name in options.recipes:
-                book = open_book(options.results, seed, options.commit)
-                config = RECIPES[name].entry().replaced("seed", seed).changed(options.set)
-                _run(config, options.folder / f"{name}-seed-{seed}", book, options)
-    except StoppedError as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(stopped.exit_code)
+    with stopped_after(60 * options.minutes):
+        for seed, name in product(options.seeds, options.recipes):
+            book = open_book(options.results, seed, options.commit)
+            config = RECIPES[name].entry().replaced("seed", seed).changed(options.set)
+            _run(config, options.folder / f"{name}-seed-{seed}", book, options)
 
 
 def _run(config: RunConfig, folder: Path, book: RecordBook, options: argparse.Namespace) -> None:
@@ -121,14 +115,9 @@ def _arms(config: RunConfig) -> tuple[str, ...]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    add_seeds_options(parser)
     _ = parser.add_argument("--recipes", nargs="+", required=True)
-    _ = parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    _ = parser.add_argument("--folder", type=Path, required=True)
-    _ = parser.add_argument("--results", type=Path, required=True)
-    _ = parser.add_argument("--minutes", type=float, default=60.0)
     _ = parser.add_argument("--num-samples", type=int, default=1024)
-    _ = parser.add_argument("--commit", default="")
-    _ = parser.add_argument("--set", nargs="*", default=[])
     return parser.parse_args()
 
 

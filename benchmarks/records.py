@@ -3,12 +3,15 @@
 import argparse
 import os
 import signal
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from armt.benchmarking.records import Measurement, RecordBook, current_commit, load_records
+from armt.core.errors import StoppedError
 
 
 def open_book(path: Path, seed: int, commit: str) -> RecordBook:
@@ -25,6 +28,16 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     _ = parser.add_argument("--set", nargs="*", default=[])
 
 
+def add_seeds_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what every script takes that trains several runs, each in a folder of its own."""
+    _ = parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    _ = parser.add_argument("--folder", type=Path, required=True)
+    _ = parser.add_argument("--results", type=Path, required=True)
+    _ = parser.add_argument("--minutes", type=float, default=60.0)
+    _ = parser.add_argument("--commit", default="")
+    _ = parser.add_argument("--set", nargs="*", default=[])
+
+
 def recorded(book: RecordBook) -> list[tuple[str, Mapping[str, Any]]]:
     """Returns name and parameters of the figures of the book's seed that its file holds already."""
     if not book.path.exists():
@@ -37,6 +50,20 @@ def stop_after(limit_s: float) -> None:
     timer = threading.Timer(limit_s, os.kill, (os.getpid(), signal.SIGTERM))
     timer.daemon = True
     timer.start()
+
+
+@contextmanager
+def stopped_after(limit_s: float) -> Iterator[None]:
+    """Asks for a stop after so many seconds, and ends the process quietly where one was asked for.
+
+    A training has saved itself by then; what was measured is on the disk.
+    """
+    stop_after(limit_s)
+    try:
+        yield
+    except StoppedError as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
 
 
 def _print(measured: Measurement) -> None:

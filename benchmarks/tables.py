@@ -12,6 +12,7 @@ from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
+from pages.arms import arms_table
 from pages.goals import goals_table
 from pages.learned import (
     language_table,
@@ -104,6 +105,8 @@ TABLES: dict[str, Callable[[], str]] = (
         "published-mean": published_mean_table,
         "retrieval": retrieval_table,
         "retrieval-arms": recall_arms_table,
+        "remember-arms": lambda: arms_table("remember"),
+        "rewrite-arms": lambda: arms_table("rewrite"),
         "training": training_table,
         "reading": reading_table,
         "stories": stories_table,

@@ -15,6 +15,7 @@ from pages.runs import (
     QA1_SEEDS,
     READ,
     READING_RUN,
+    RETRIEVAL_ARM_RUNS,
     RETRIEVAL_RUNS,
     TASK_RUNS,
     TRAINED,
@@ -114,7 +115,7 @@ def retrieval_table() -> str:
 def training_table() -> str:
     """Returns how long each run trained."""
     rows: list[list[str]] = []
-    for run in (*QA1_RUNS, *TASK_RUNS, *RETRIEVAL_RUNS):
+    for run in (*QA1_RUNS, *TASK_RUNS, *RETRIEVAL_RUNS, *RETRIEVAL_ARM_RUNS):
         measured = load_measured(run)
         tokens = [f"{each.value:,}" for each in measured if each.name == "train.tokens"]
         for each in measured:

@@ -15,6 +15,7 @@ from armt.evaluation.metrics import Score
 from armt.evaluation.record import Record
 from armt.evaluation.reports.panels import draw_panels, record_panels
 from armt.tasks.babilong.lengths import length_name
+from pages.arms import arm_charts
 from pages.charts import Chart, Line, charts_digest, draw_charts, said_in, say_in
 from pages.learned import PUBLISHED_FORMS, QA1_TO_QA5, Bits, gains_by_segment, task_cells
 from pages.runs import (
@@ -123,6 +124,7 @@ PICTURES = {
     "tasks-length": Picture("QA1 to QA5 by length of text", task_charts),
     "qa1-training": Picture("Accuracy in training by step, stage after stage", training_charts),
     "retrieval": Picture("Associative retrieval by number of pairs", retrieval_charts),
+    "retrieval-arms": Picture("Associative retrieval by arms of equal state", arm_charts),
     "language": Picture("Bits a byte gained on no memory, by segment", language_charts),
 }
 """The pictures of the report by name."""

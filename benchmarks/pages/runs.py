@@ -48,6 +48,9 @@ RETRIEVAL_RUNS = {
 }
 """File of each run of the retrieval recipes, and what was special in it; those of now first."""
 
+RETRIEVAL_ARM_RUNS: tuple[str, ...] = ()
+"""Files of the runs of the arms of associative retrieval (`recipes/retrieval_arms.py`)."""
+
 COMPARISON_RUN = "cpu-2026-11-26-compare"
 
 FULL_COMPARISON_RUN = "h100-2026-11-27-compare"
@@ -68,7 +71,7 @@ SEGMENT_FACTS_RUN = "h100-2026-11-26-segment-facts"
 
 ACCURACY, EXACT_MATCH = "babilong.accuracy", "retrieval.exact_match"
 BITS, TRAINED, READ = "lm.bits_per_byte", "train.seconds", "read.seconds"
-WRITTEN = "memory.written_share"
+WRITTEN, STATE = "memory.written_share", "memory.state_bytes"
 """Names of figures."""
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from armt.backbones.huggingface import CACHE_NAMES
 from armt.backbones.tiny import TinyBackboneConfig
 from armt.core.errors import ConfigError
 
@@ -45,6 +46,32 @@ def test_without_a_window_the_whole_row_is_seen(name):
 def test_a_window_reaches_as_far_as_the_layers_together():
     windowed = TinyBackboneConfig(family="mistral", sliding_window=4, **SHAPE)
     assert reach(windowed) == 2 * 3, "each of two layers sees three tokens back"
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_state_that_a_backbone_keeps_is_that_of_its_cache(name):
+    model = BACKBONES[name].build(20, seed=0).eval()
+    with torch.no_grad():
+        output = model(torch.zeros(1, 5, dtype=torch.long), use_cache=True)
+    cache = next(output[key] for key in CACHE_NAMES if output.get(key) is not None)
+    kept = [
+        state
+        for layer in cache.layers
+        for states in (getattr(layer, "conv_states", {}), getattr(layer, "recurrent_states", {}))
+        for state in (states.values() if isinstance(states, dict) else [states])
+    ]
+    assert BACKBONES[name].state_nbytes == sum(state.nbytes for state in kept)
+
+
+def test_a_long_row_is_the_same_in_any_chunks():
+    config = BACKBONES["mamba2"]
+    model, whole = config.build(20, seed=0).eval(), config.build(20, seed=0).eval()
+    for layer in whole.backbone.layers:
+        layer.mixer.chunk_size = 256
+    ids = torch.arange(100).remainder(20).unsqueeze(0)
+    assert model.config.chunk_size < 100
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids).logits, whole(ids).logits)
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,21 @@ def test_more_questions_leave_the_first_pairs_as_they_were():
     assert torch.equal(one.input_ids, many.input_ids)
 
 
+def test_questions_within_the_row_are_the_same_and_bear_the_same_loss():
+    apart, within = (
+        next(make(num_pairs=4, num_questions=3, is_asked_in_row=told).stream(5).batches())
+        for told in (False, True)
+    )
+    assert within.question_ids is None
+    rows = torch.cat([apart.input_ids, apart.question_ids.flatten(1)], dim=1)
+    assert torch.equal(within.input_ids, rows)
+    bears_loss = within.labels != NO_LABEL
+    assert torch.equal(within.labels[bears_loss], within.input_ids[bears_loss])
+    assert torch.equal(within.labels[:, 4 * 5 :], apart.question_labels.flatten(1))
+    assert not bears_loss[:, : within.label_start].any()
+    assert bears_loss[:, within.label_start].all()
+
+
 @pytest.mark.parametrize("use_vary", [False, True])
 def test_seeking_yields_the_same_batches(use_vary):
     stream = make("rewrite", 9, use_vary=use_vary).stream(4, seed=3)

@@ -21,6 +21,13 @@ from armt.core.errors import ConfigError
 
 Family = Literal["llama", "gpt_neox", "mistral", "mamba2"]
 
+_SCAN_LEN = 32
+"""Tokens that a mamba2 computes at once. It changes no result; the 256 of transformers would fill
+up short rows, and take eight times the memory over long ones."""
+
+_CONVOLUTION_LEN = 4
+"""Inputs that the convolution of a mamba2 keeps, the newest among them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TinyBackboneConfig(Config):
@@ -82,6 +89,15 @@ class TinyBackboneConfig(Config):
         """Whether it keeps a state of its own, in the place of attention."""
         return self.family == "mamba2"
 
+    @property
+    def state_nbytes(self) -> int:
+        """Bytes of its own state of one row in single precision; 0 for a Transformer."""
+        if not self.is_recurrent:
+            return 0
+        num_channels = 2 * self.d_model
+        num_kept = _CONVOLUTION_LEN * (num_channels + 2 * self.d_state)
+        return 4 * self.num_layers * (num_channels * self.d_state + num_kept)
+
     def build(self, vocab_size: int, *, seed: int, end_id: int | None = None) -> PreTrainedModel:
         """Returns a model with random weights drawn from `seed`; the global generator stays."""
         with torch.random.fork_rng(devices=[]):
@@ -106,6 +122,8 @@ class TinyBackboneConfig(Config):
                 "head_dim": 2 * self.d_model // self.num_heads,
                 "n_groups": 1,
                 "state_size": self.d_state,
+                "chunk_size": _SCAN_LEN,
+                "conv_kernel": _CONVOLUTION_LEN,
             }
             return Mamba2ForCausalLM(Mamba2Config(**shape))
         shape |= {

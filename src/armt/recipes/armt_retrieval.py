@@ -15,6 +15,7 @@ from armt.training.config import OptimConfig, RunConfig, StageConfig
 
 _REMEMBER_STEPS = {1: 200, 2: 300, 3: 300, 5: 400, 10: 500, 20: 800, 50: 4000}
 _REWRITE_STEPS = {1: 200, 2: 300, 3: 300, 5: 400, 10: 400, 20: 600, 50: 2500}
+_PUBLISHED_STEPS = _REMEMBER_STEPS | {50: 2000, 100: 1000, 200: 1500}
 _TINY_STEPS = {1: 80, 3: 150, 6: 100}
 """Optimiser steps at each number of pairs."""
 
@@ -32,6 +33,18 @@ def armt_retrieval() -> RunConfig:
 def armt_retrieval_rewrite() -> RunConfig:
     """Rewrite: sixteen keys, written again and again; the last value of one is asked for."""
     return _run("armt_retrieval_rewrite", "rewrite", 1, _REWRITE_STEPS)
+
+
+@RECIPES.register("armt_retrieval_published", paper="arXiv:2407.04841")
+def armt_retrieval_published() -> RunConfig:
+    """Remember in the setting of the paper's figure 2a: 200 keys of three digits, values of one.
+
+    Memory and backbone have the sizes of the published curriculum: four memory tokens, `d_mem` 64,
+    four layers of width 128. That curriculum goes through 1, 2, 3, 5, 10, 20, 40, 50 and 200 pairs
+    with keys of one digit first, then two, then three; here all keys have three, so that a segment
+    is always as long, and 100 pairs stand in the place of 40. The paper's steps are many more.
+    """
+    return _run("armt_retrieval_published", "remember", 3, _PUBLISHED_STEPS)
 
 
 @RECIPES.register("armt_retrieval_tiny", paper="arXiv:2407.04841")

@@ -10,7 +10,7 @@ from armt.benchmarking.babilong import exam_of, train_recorded
 from armt.benchmarking.bench import Bench
 from armt.benchmarking.config import changed_config
 from armt.benchmarking.records import RecordBook
-from armt.benchmarking.retrieval import measure_retrieval
+from armt.benchmarking.retrieval import RetrievalExam
 from armt.benchmarking.shapes import model_shape
 from armt.benchmarking.sweep import default_device, plan, run_sweep
 from armt.comparison.config import SETTINGS
@@ -121,7 +121,7 @@ class TrainAndRecall(Work):
         config, prepared = _prepared(self.recipe, job)
         model = train_recorded(prepared, job.book)
         job.tell("recalling")
-        measure_retrieval(model, config, self.nums_pairs, job.book, num_samples=self.num_samples)
+        RetrievalExam(config, self.nums_pairs, job.book, self.num_samples).measure(model)
         return []
 
 

@@ -55,6 +55,10 @@ class AssociativeRetrievalConfig(SymbolTaskConfig):
     num_questions: int = 1
     """Questions that are asked of each row in training, each for itself after all pairs."""
 
+    is_asked_in_row: bool = False
+    """Whether the questions follow each other at the end of a training row instead, each with its
+    answer: what keeps its state in the backbone cannot be asked twice from the same one."""
+
     def __post_init__(self) -> None:
         """Checks the options."""
         if self.kind not in ("remember", "rewrite"):
@@ -105,12 +109,21 @@ class AssociativeRetrieval(SymbolTask):
         pairs, questions = self.draw_parts(rng, num_rows, kept, config.num_questions)
         labels = np.full_like(questions, NO_LABEL)
         labels[..., -config.value_len - 1 :] = questions[..., -config.value_len - 1 :]
+        label_start = questions.shape[-1] - config.value_len - 1
+        if config.is_asked_in_row:
+            rows = [pairs, questions.reshape(num_rows, -1)]
+            told = [np.full_like(pairs, NO_LABEL), labels.reshape(num_rows, -1)]
+            return Batch(
+                input_ids=torch.from_numpy(np.concatenate(rows, axis=1)),
+                labels=torch.from_numpy(np.concatenate(told, axis=1)),
+                label_start=pairs.shape[1] + label_start,
+            )
         return Batch(
             input_ids=torch.from_numpy(pairs),
             labels=torch.full(pairs.shape, NO_LABEL),
             question_ids=torch.from_numpy(questions),
             question_labels=torch.from_numpy(labels),
-            label_start=questions.shape[-1] - config.value_len - 1,
+            label_start=label_start,
         )
 
     def draw_prompts(self, rng: np.random.Generator, num_rows: int) -> Prompts:

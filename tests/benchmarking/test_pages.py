@@ -1,0 +1,49 @@
+"""Pages that have nothing to show yet: what they will show of records made up here."""
+
+import pytest
+from pages import arms
+from pages.runs import EXACT_MATCH, STATE, Measured
+
+from armt.benchmarking.tables import NOT_MEASURED
+
+
+def cells(table: str) -> list[list[str]]:
+    """The rows below the head of a table."""
+    lines = table.splitlines()[2:]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def told(found, name, value, seed=0, **params) -> None:
+    found.append(Measured("made-up", name, value, params, seed))
+
+
+@pytest.fixture
+def recalled(monkeypatch):
+    """Two arms of a kilobyte and of half of one."""
+    found: list[Measured] = []
+    monkeypatch.setattr(
+        arms, "figures", lambda _, name: [each for each in found if each.name == name]
+    )
+    for recipe, nbytes, shares in (("one", 1024, (1.0, 0.5)), ("two", 512, (0.75, 0.25))):
+        told(found, STATE, nbytes, recipe=recipe)
+        for tested, share in zip((15, 150), shares, strict=True):
+            about = {"recipe": recipe, "task": "remember", "tested": tested}
+            told(found, EXACT_MATCH, share, **about)
+    told(found, EXACT_MATCH, 0.5, seed=1, recipe="one", task="remember", tested=15)
+    return found
+
+
+def test_facts_a_kilobyte_are_those_beyond_guessing(recalled):
+    assert cells(arms.arms_table("remember")) == [
+        ["`one`", "1,024", "2", "75.0 [50.0, 100.0]", "50.0", "70.0", "70.00"],
+        ["`two`", "512", "1", "75.0", "25.0", "30.0", "60.00"],
+    ]
+    assert arms.arms_table("rewrite") == NOT_MEASURED
+
+
+def test_the_picture_shows_both_what_is_recalled_and_how_dense(recalled):
+    recall, density = arms.arm_charts()
+    assert [line.heights for line in recall.lines] == [(75.0, 50.0), (75.0, 25.0)]
+    assert [line.heights for line in density.lines] == [(11.0, 70.0), (22.0, 60.0)]
+    recalled.clear()
+    assert arms.arm_charts() == []
