@@ -12,6 +12,7 @@ from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
+from pages.ablations import ablations_table
 from pages.arms import arms_table
 from pages.goals import goals_table
 from pages.learned import (
@@ -106,6 +107,7 @@ TABLES: dict[str, Callable[[], str]] = (
         "retrieval": retrieval_table,
         "retrieval-arms": recall_arms_table,
         "remember-arms": lambda: arms_table("remember"),
+        "ablations": ablations_table,
         "rewrite-arms": lambda: arms_table("rewrite"),
         "training": training_table,
         "reading": reading_table,

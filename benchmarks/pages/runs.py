@@ -51,6 +51,9 @@ RETRIEVAL_RUNS = {
 RETRIEVAL_ARM_RUNS: tuple[str, ...] = ()
 """Files of the runs of the arms of associative retrieval (`recipes/retrieval_arms.py`)."""
 
+ABLATION_RUNS: tuple[str, ...] = ()
+"""Files of the ablations of the quick recipe of *rewrite*."""
+
 COMPARISON_RUN = "cpu-2026-11-26-compare"
 
 FULL_COMPARISON_RUN = "h100-2026-11-27-compare"

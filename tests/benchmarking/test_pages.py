@@ -1,7 +1,7 @@
 """Pages that have nothing to show yet: what they will show of records made up here."""
 
 import pytest
-from pages import arms
+from pages import ablations, arms
 from pages.runs import EXACT_MATCH, STATE, Measured
 
 from armt.benchmarking.tables import NOT_MEASURED
@@ -47,3 +47,19 @@ def test_the_picture_shows_both_what_is_recalled_and_how_dense(recalled):
     assert [line.heights for line in density.lines] == [(11.0, 70.0), (22.0, 60.0)]
     recalled.clear()
     assert arms.arm_charts() == []
+
+
+def test_ablations_stand_by_updates_over_seeds(monkeypatch):
+    found: list[Measured] = []
+    monkeypatch.setattr(ablations, "figures", lambda _, name: found)
+    changed = {"ablation": "no_l2", "changes": ["memory.use_unit_features=false"]}
+    told(found, EXACT_MATCH, 1.0, ablation="as_it_is", changes=[], tested=50)
+    told(found, EXACT_MATCH, 0.5, ablation="as_it_is", changes=[], tested=500)
+    told(found, EXACT_MATCH, 0.25, ablation="as_it_is", changes=[], tested=500, seed=1)
+    told(found, EXACT_MATCH, 0.75, **changed, tested=500)
+    assert cells(ablations.ablations_table()) == [
+        ["as it is", "", "2", "100.0", "37.5 [25.0, 50.0]"],
+        ["no l2", "`memory.use_unit_features=false`", "1", "not measured", "75.0"],
+    ]
+    found.clear()
+    assert ablations.ablations_table() == NOT_MEASURED
