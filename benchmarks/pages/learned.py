@@ -42,6 +42,9 @@ PUBLISHED_FORMS = {
 
 ARMS = ("on", "off")
 
+SHOWN_SEGMENTS = (*range(1, 9), 16, 32, 64)
+"""Segments whose bits a byte stand in the table; the picture has all."""
+
 
 def qa1_table(runs: Mapping[str, str]) -> str:
     """Returns accuracy in per cent with its 95 % interval: a column for each length.
@@ -143,7 +146,8 @@ def reading_table() -> str:
 def language_table() -> str:
     """Returns bits a byte of held-out text by segment, the mean over seeds."""
     found = bits_by_segment()
-    segments = sorted({segment for cells in found.values() for segment in cells})
+    measured = {segment for cells in found.values() for segment in cells}
+    segments = [segment for segment in SHOWN_SEGMENTS if segment in measured]
     rows = [
         [LANGUAGE_RUNS[run], f"`{model}`", arm, *(_mean(cells.get(at), 3) for at in segments)]
         for (run, model, arm), cells in found.items()

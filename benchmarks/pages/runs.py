@@ -59,7 +59,10 @@ COMPARISON_RUN = "cpu-2026-11-26-compare"
 FULL_COMPARISON_RUN = "h100-2026-11-27-compare"
 
 LANGUAGE_RUNS = {FULL_COMPARISON_RUN: "`armt compare full`"}
-"""File of each run that language modelling was measured in, and what it was."""
+"""File of each run that language modelling was measured in, and what it was; the newest first.
+
+A file holds all seeds and the model without a memory, since models of one file are compared.
+"""
 
 READING_RUN = "h200-2026-11-25-qa1-seed-0"
 """The run whose readings were timed; what a model has learned does not change its work."""

@@ -1,8 +1,8 @@
 """Pages that have nothing to show yet: what they will show of records made up here."""
 
 import pytest
-from pages import ablations, arms
-from pages.runs import EXACT_MATCH, STATE, Measured
+from pages import ablations, arms, learned
+from pages.runs import BITS, EXACT_MATCH, STATE, Measured
 
 from armt.benchmarking.tables import NOT_MEASURED
 
@@ -63,3 +63,17 @@ def test_ablations_stand_by_updates_over_seeds(monkeypatch):
     ]
     found.clear()
     assert ablations.ablations_table() == NOT_MEASURED
+
+
+def test_of_many_segments_the_table_shows_some_and_the_gains_all(monkeypatch):
+    found: list[Measured] = []
+    monkeypatch.setattr(learned, "figures", lambda *_: found)
+    monkeypatch.setattr(learned, "LANGUAGE_RUNS", {"made-up": "books"})
+    for number in range(1, 65):
+        for mechanism, bits in (("none", 2.0), ("armt", 2.0 - number / 64)):
+            told(found, BITS, bits, mechanism=mechanism, memory="on", segment=number)
+    head = learned.language_table().splitlines()[0]
+    assert head.count("segment") == len(learned.SHOWN_SEGMENTS)
+    assert [row[-1] for row in cells(learned.language_table())] == ["2.000", "1.000"]
+    gains = learned.gains_by_segment()["made-up", "armt"]
+    assert gains == {number: {0: number / 64} for number in range(1, 65)}
