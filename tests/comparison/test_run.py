@@ -2,10 +2,11 @@ from collections import Counter
 
 import pytest
 
-from armt.comparison import trials
+from armt.benchmarking.records import load_records
+from armt.comparison import run, trials
 from armt.comparison.config import SETTINGS
 from armt.comparison.run import DONE, FAILED, failures_in, run_comparison
-from armt.core.errors import DataError, StoppedError
+from armt.core.errors import DataError, DeviceError, StoppedError
 from comparison.small import measured, small_comparison
 
 
@@ -84,6 +85,31 @@ def test_a_memory_that_fails_is_told_and_the_others_go_on(tmp_path):
         "hmt": 2,
         "none": 3,
     }
+
+
+def test_a_gpu_that_cannot_be_used_any_more_ends_it_and_what_failed_comes_last(
+    tmp_path, monkeypatch
+):
+    config = small_comparison(tmp_path / "books")
+    whole = dict(trials.MEASURES)
+
+    def broken(*_):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nSearch for")
+
+    monkeypatch.setitem(trials.MEASURES, "retrieval", broken)
+    monkeypatch.setattr(run, "free_memory", broken)
+    begun = []
+    with pytest.raises(DeviceError, match=r"'armt, retrieval, seed 0' .*access was encountered\)"):
+        _ = run_comparison(config, tmp_path, begun.append)
+    assert [each.trial.title for each in begun] == ["armt, retrieval, seed 0"]
+    [record] = load_records(tmp_path / "records.jsonl")
+    assert record.name == FAILED
+    monkeypatch.undo()
+    monkeypatch.setattr(trials, "MEASURES", dict.fromkeys(whole, lambda *_: []))
+    _ = run_comparison(config, tmp_path, begun.append)
+    assert begun[1].trial.title == "none, retrieval, seed 0"
+    assert begun[-1].trial.title == "armt, retrieval, seed 0"
+    assert len(begun) == 1 + 6
 
 
 def test_a_failure_counts_until_it_works():

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import torch
 
-from armt.benchmarking.clock import free_memory
+from armt.benchmarking.clock import free_memory, synchronize
 from armt.benchmarking.records import Measurement, RecordBook, current_commit, load_records
 from armt.comparison.config import ComparisonConfig
 from armt.comparison.trials import Figure, Trial, make_texts, plan_trials
-from armt.core.errors import ArmtError, StoppedError
+from armt.core.errors import ArmtError, DeviceError, StoppedError
 
 RECORDS_NAME = "records.jsonl"
 """The file of figures within the folder of a comparison."""
@@ -35,15 +35,22 @@ def run_comparison(
 ) -> list[Measurement]:
     """Runs what is missing and returns the figures of this comparison that the folder holds.
 
-    A trial whose figures are recorded is not run again; one that failed is.
+    A trial whose figures are recorded is not run again; one that failed is, after all others.
 
     Raises:
         ArmtError: a memory or the texts cannot be used.
+        DeviceError: a trial has left the GPU so that this process can no longer use it.
         StoppedError: the process was asked to stop; the same call goes on.
     """
     trials, path = plan_trials(config), folder / RECORDS_NAME
-    done = {str(each.params["key"]) for each in load_records(path) if each.name == DONE}
+    earlier = load_records(path)
+    done, failed = (
+        {str(each.params["key"]) for each in earlier if each.name == name}
+        for name in (DONE, FAILED)
+    )
     missing = [trial for trial in trials if trial.key not in done]
+    # what ends the process each time may not keep the others from their turn
+    missing.sort(key=lambda trial: trial.key in failed)
     if any(trial.plan.run.text is not None for trial in missing):
         make_texts(folder, config.text)
     commit = config.commit or current_commit()
@@ -92,4 +99,24 @@ def _run(trial: Trial, folder: Path, setting: str, book: RecordBook) -> None:
         last = Figure(DONE, time.monotonic() - start, "s", {})
     for name, value, unit, params in (*figures, last):
         _ = book.add(name, value, unit, **about, **params)
-    free_memory(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    _tidy(trial, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _tidy(trial: Trial, device: torch.device) -> None:
+    """Makes room for the next trial, if the device still works.
+
+    Some errors of a GPU (an address that is none) stay: every later call of the process fails too,
+    and each trial would be recorded as one that failed.
+
+    Raises:
+        DeviceError: it does not.
+    """
+    try:
+        free_memory(device)
+        synchronize(device)
+    except RuntimeError as error:
+        told = str(error).split("\n", maxsplit=1)[0]
+        raise DeviceError(
+            f"After '{trial.title}' this process cannot use the GPU any more ({told}). What was "
+            "measured is recorded: run the same command again, which takes failed trials last."
+        ) from error

@@ -42,6 +42,10 @@ class StorageError(ArmtError):
     """The disk is full or refuses the file; what was there before is untouched."""
 
 
+class DeviceError(ArmtError):
+    """A GPU failed in a way that this process cannot get over."""
+
+
 class MissingExtraError(ArmtError):
     """An optional dependency is not installed."""
 
