@@ -171,6 +171,79 @@ def test_rows_that_have_read_unequally_recall_what_is_theirs():
     torch.testing.assert_close(together.prefix[1:], memory.tokens(state).prefix, **CLOSE)
 
 
+def test_its_own_loss_is_the_cross_entropy_with_the_mask_of_a_texts_memories():
+    memory = rough_memory(CONFIG, SHAPE)
+    full, fresh = written(memory, 5, num_rows=3)[0], memory.init_state(3)
+    few = written(memory, 2, num_rows=3)[0]
+    state = full.where(torch.tensor([True, False, False]), few)
+    state = state.where(torch.tensor([True, True, False]), fresh)
+    cached = [*state.cache[0], *state.cache[1, 1:]]
+    wanted = torch.tensor([[1, 1, 1, 0, 0], [0, 0, 0, 1, 1]], dtype=DOUBLE)
+    scores = torch.stack(
+        [
+            torch.stack([memory.to_query(state.summary[row]) @ memory.to_key(each) / 2
+                         for each in cached])
+            for row in range(2)
+        ]
+    )  # fmt: skip
+    expected = torch.nn.functional.cross_entropy(scores, wanted / wanted.sum(1, keepdim=True))
+    torch.testing.assert_close(memory.own_loss(state), expected, **CLOSE)
+    assert memory.own_loss(fresh) == 0
+
+
+def told(memory, maps, generator, num_rows=16):
+    """A state whose memories and summary show, each in its own way, which text they are of."""
+    topics = torch.randn(num_rows, 8, dtype=DOUBLE, generator=generator)
+    noise = torch.randn(num_rows, N, 8, dtype=DOUBLE, generator=generator)
+    return replace(
+        memory.init_state(num_rows),
+        cache=(topics.unsqueeze(1) + 0.3 * noise) @ maps[0],
+        num_cached=torch.full((num_rows,), N),
+        summary=topics @ maps[1],
+    )
+
+
+@torch.no_grad()
+def share_of_own(memory, state):
+    """The share of a text's own memories when it searches those of all texts."""
+    found = memory.to_query(state.summary) @ memory.to_key(state.cache.flatten(0, 1)).T
+    shares = (found / 8**0.5).softmax(-1).view(len(found), len(found), -1).sum(-1)
+    return float(shares.diagonal().mean())
+
+
+def test_its_own_loss_teaches_the_search_to_find_what_a_text_wrote():
+    memory = rough_memory(replace(CONFIG, d_query=8), SHAPE)
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(8, 16, dtype=DOUBLE, generator=generator) for _ in range(2)]
+    optimizer = torch.optim.Adam(memory.parameters(), lr=1e-2)
+    unseen = told(memory, maps, generator)
+    before = share_of_own(memory, unseen)
+    for _ in range(200):
+        optimizer.zero_grad()
+        memory.own_loss(told(memory, maps, generator)).backward()
+        _ = optimizer.step()
+    assert before < 3 / 16, "a search that was taught nothing guesses"
+    assert share_of_own(memory, unseen) > 8 / 16
+
+
+def test_its_own_loss_reaches_the_search_and_what_wrote_the_memories():
+    model = recurrent(CONFIG)
+    state = model(random_ids(2, 4 * SEGMENT_LEN)).state
+    model.memory.layers[0].own_loss(state.layers[0]).backward()
+    missed = {name for name, value in model.named_parameters() if value.grad is None}
+    assert missed == {"lm_head.weight"}
+
+
+def test_what_cannot_teach_the_search_is_told():
+    memory = rough_memory(CONFIG, SHAPE)
+    with pytest.raises(ConfigError, match="Got one row: raise `batch_size`"):
+        _ = memory.own_loss(written(memory, 4, num_rows=1)[0])
+    first = rough_memory(replace(CONFIG, use_recall=False), SHAPE)
+    with pytest.raises(ConfigError, match="no search to teach"):
+        _ = first.own_loss(written(first, 4)[0])
+    assert [form.build(SHAPE).has_own_loss for form in (CONFIG, LITERAL)] == [True, False]
+
+
 def test_weights_and_state_have_the_sizes_that_are_told():
     model = attach(backbone(), HMTConfig(num_cached=5, num_sensory=3), SEGMENT_LEN)
     assert model.memory.num_tokens == 5

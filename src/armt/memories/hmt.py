@@ -9,7 +9,13 @@ end of the segment before; `literal=True` is the published form. Before the firs
 learned first memory also stands in for the sensory tokens, which the published code leaves out.
 Scores are always divided by the root of the queries' width. In the published form, a segment that
 the text does not fill is summarised by a share of what there is, not of a whole segment. The switch
-of reading speed is left out, and so is the loss that teaches what to recall.
+of reading speed is left out.
+
+The optional loss that teaches what to recall is that of the published code: the cross-entropy of
+the shares in equation 2 with a mask of the memories that are wanted. Which these are comes there
+with the data; here a text wants its own memories and not those of the other texts in the batch. The
+published code takes the softmax of shares that are a softmax already, which is left out. With
+`literal=True` there is no such loss: the summary is of the very segment whose memory came last.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +30,7 @@ from armt.core.contract import Encode, TokenEdges, TokenMemory
 from armt.core.errors import ConfigError
 from armt.core.layer_shape import LayerShape
 from armt.core.registry import MEMORIES
-from armt.core.shapes import Float, Int, Tensor
+from armt.core.shapes import Bool, Float, Int, Tensor
 from armt.core.state import State
 
 
@@ -102,6 +108,7 @@ class HMT(TokenMemory[HMTState]):
         super().__init__()
         self.config, d_model = config, shape.d_model
         self.is_causal = not config.literal
+        self.has_own_loss = not config.literal
         self.num_prefix_tokens, self.num_memory_tokens = 1 + config.num_sensory, 1
         self.min_segment_len = max(1, config.num_sensory)
         self.first_memory = nn.Parameter(torch.randn(1, d_model) * shape.embedding_std)
@@ -147,6 +154,34 @@ class HMT(TokenMemory[HMTState]):
         """Returns the mixture of cached memories that suits the summary (equations 2 and 3)."""
         return self._shares(state).to(state.cache.dtype) @ state.cache
 
+    def own_loss(self, state: HMTState) -> Float[Tensor, ""]:
+        """Returns how badly the search tells a text's memories from those of other texts.
+
+        The last summary searches the caches of all rows (equation 2). Rows that have read nothing
+        do not count.
+
+        Raises:
+            ConfigError: nothing is recalled, or there is no other row.
+        """
+        num_rows, num_places = state.cache.shape[:2]
+        if not self.config.use_recall:
+            raise ConfigError(
+                "Without recall there is no search to teach. Set the `memory_loss` of a stage with "
+                "use_recall=false to 0."
+            )
+        if num_rows < 2:
+            raise ConfigError(
+                "The search learns from other texts in the batch. Got one row: raise "
+                "`batch_size`, or set `memory_loss` to 0."
+            )
+        scores = self._scores(state.summary, state.cache.flatten(0, 1))
+        is_there = self._is_there(state)
+        scores = scores.masked_fill(~is_there.flatten(), torch.finfo(scores.dtype).min)
+        log_shares = scores.log_softmax(-1).view(num_rows, num_rows, num_places)
+        own = torch.where(is_there, log_shares.diagonal().T, 0).sum(1)
+        count = is_there.sum(1)
+        return -(own / count.clamp_min(1)).sum() / (count > 0).sum().clamp_min(1)
+
     def diagnose(
         self, source: Float[Tensor, "B 1 D"], state: HMTState
     ) -> dict[str, Float[Tensor, " B"]]:
@@ -158,13 +193,23 @@ class HMT(TokenMemory[HMTState]):
 
     def _shares(self, state: HMTState) -> Float[Tensor, "B 1 N"]:
         """Returns the share of each cached memory in what is recalled."""
-        queries, keys = self.to_query(state.summary).unsqueeze(1), self.to_key(state.cache)
-        scores = queries @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5
-        ages = torch.arange(self.config.num_cached, 0, -1, device=scores.device)
-        is_there = ages <= state.num_cached.view(-1, 1, 1)
+        scores = self._scores(state.summary.unsqueeze(1), state.cache)
+        is_there = self._is_there(state).unsqueeze(1)
         # not minus infinity: a row that has read nothing would be NaN, and so would every gradient
         scores = scores.masked_fill(~is_there, torch.finfo(scores.dtype).min)
         return scores.softmax(-1)
+
+    def _scores(
+        self, summaries: Float[Tensor, "*B M D"], memories: Float[Tensor, "*B N D"]
+    ) -> Float[Tensor, "*B M N"]:
+        """Returns how well each memory suits each summary (equation 2, before the softmax)."""
+        queries, keys = self.to_query(summaries), self.to_key(memories)
+        return queries @ keys.mT / keys.shape[-1] ** 0.5
+
+    def _is_there(self, state: HMTState) -> Bool[Tensor, "B N"]:
+        """Returns which places of the cache hold a memory."""
+        ages = torch.arange(self.config.num_cached, 0, -1, device=state.num_cached.device)
+        return ages <= state.num_cached.unsqueeze(1)
 
     def write(self, hidden: Float[Tensor, "B 1 D"], state: HMTState) -> HMTState:
         """Adds the hidden state after the text to the cache; the oldest one falls out."""

@@ -75,7 +75,7 @@ class StageConfig(Config):
 
     memory_loss: float = 0.0
     """Weight in the loss of what the memory has as a loss of its own, averaged over layers: M+
-    teaches its retriever so."""
+    teaches its retriever so, and HMT its search."""
 
     mining: MiningConfig | None = None
     """Reads background before the stage for what is written by mistake, which then stands in its
