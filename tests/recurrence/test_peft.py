@@ -236,13 +236,35 @@ def test_adapters_that_are_not_there_are_told():
     assert model.adapters is None
 
 
-def test_two_adapters_are_not_checkpointed_and_ride_no_waves():
+@pytest.mark.parametrize("memory", [MPLUS, MEMORY, RMTConfig(num_memory_tokens=2)])
+def test_checkpointing_runs_a_layer_again_under_the_adapter_that_it_had(memory):
+    ids, gradients, runs = random_ids(2, 4 * SEGMENT_LEN + 2), [], []
+    for is_checkpointed in (False, True):
+        _ = torch.manual_seed(0)
+        model, wrapped = with_two_adapters(memory)
+        if is_checkpointed:
+            wrapped.gradient_checkpointing_enable()
+            use_adapters(wrapped, read="reader", write="writer")  # again, as after a loaded one
+        model.anatomy.layers[0].mlp.register_forward_pre_hook(lambda *_: runs.append(1))
+        output = model.train()(ids, labels=ids)
+        num_forward = len(runs)
+        output.loss.backward()
+        assert (len(runs) > num_forward) == is_checkpointed
+        assert wrapped.active_adapters == ["reader"]
+        runs.clear()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
+    assert any("writer" in name and value.any() for name, value in gradients[0].items())
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value, rtol=1e-10, atol=1e-12)
+
+
+def test_checkpointing_that_knows_no_adapters_is_refused():
     model, wrapped = with_two_adapters(MEMORY)
-    with pytest.raises(ConfigError, match="under another adapter"):
-        wrapped.gradient_checkpointing_enable()
+    with pytest.raises(ConfigError, match="Leave it out"):
+        wrapped.gradient_checkpointing_enable({"context_fn": lambda: None})
     assert "different adapters" in wave_obstacle(model)
     _ = with_one(wrapped, "reader").gradient_checkpointing_enable()
-    with pytest.raises(ConfigError, match="under another adapter"):
+    with pytest.raises(ConfigError, match="gradient_checkpointing_enable after it"):
         use_adapters(wrapped, read="reader", write="writer")
 
 

@@ -1,7 +1,7 @@
 """Which of a model's adapters is at work; peft holds their weights and puts them around layers."""
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, cast, final
 
 from torch import nn
@@ -30,13 +30,13 @@ class AdapterSwitch:
     @contextmanager
     def reading(self) -> Generator[None]:
         """Puts the adapter for reading to work; what was there before comes back at the end."""
-        with _at_work(self._model, self._pair.read):
+        with _at_work(self._model, [self._pair.read]):
             yield
 
     @contextmanager
     def writing(self) -> Generator[None]:
         """Puts the adapter for writing to work; what was there before comes back at the end."""
-        with _at_work(self._model, self._pair.write):
+        with _at_work(self._model, [self._pair.write]):
             yield
 
 
@@ -67,24 +67,36 @@ def adapter_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:
     ]
 
 
+def checkpoint_contexts(
+    model: nn.Module,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Returns what a layer is run in, and what it is run in again by the backward pass.
+
+    That is the adapter which is at work when this is called (`context_fn` of
+    `torch.utils.checkpoint`), wherever the backward pass comes from.
+    """
+    return nullcontext(), _at_work(model, next(_adapted(model)).active_adapters)
+
+
 @contextmanager
-def _at_work(model: nn.Module, name: str) -> Generator[None]:
-    """Makes an adapter the active one, without peft's say in what is trained.
+def _at_work(model: nn.Module, names: list[str]) -> Generator[None]:
+    """Makes adapters the active ones, without peft's say in what is trained.
 
     peft freezes an adapter that is not active. What froze between forward and backward would get
     no gradient.
     """
-    _ = adapter_parameters(model, name)
+    for name in names:
+        _ = adapter_parameters(model, name)
     before = [(layer, layer.active_adapters) for layer in _adapted(model)]
     is_trained = [(each, each.requires_grad) for each in model.parameters()]
     try:
         for layer, _ in before:
-            layer.set_adapter(name)
+            layer.set_adapter(names)
         _restore(is_trained)
         yield
     finally:
-        for layer, names in before:
-            layer.set_adapter(names)
+        for layer, earlier in before:
+            layer.set_adapter(earlier)
         _restore(is_trained)
 
 

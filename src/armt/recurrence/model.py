@@ -4,13 +4,14 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from armt.backbones.adapters import AdapterPair, AdapterSwitch
+from armt.backbones.adapters import AdapterPair, AdapterSwitch, checkpoint_contexts
 from armt.backbones.huggingface import CACHE_NAMES, Anatomy
 from armt.core.errors import ArmtError, ConfigError, DataError
 from armt.core.shapes import Float, Int, Tensor
@@ -33,12 +34,6 @@ _CACHE_FIELD = next(
 _SET_BY_THE_RECURRENCE = frozenset(
     {"cache_position", "position_ids", "return_dict", "token_type_ids", "use_cache"}
 )
-
-NOT_CHECKPOINTED = (
-    "Checkpointing would run a layer again under another adapter than before. Read and write with "
-    "one adapter, or train without checkpointing."
-)
-
 
 @dataclass
 class RecurrentOutput(CausalLMOutputWithPast):
@@ -225,15 +220,20 @@ class Recurrent(PreTrainedModel):
 
         Raises:
             ConfigError: the re-entrant form is asked for, which would lose the memory's gradient,
-                or the model reads and writes with different adapters.
+                or contexts of your own beside different adapters for reading and writing.
         """
-        if self.adapters is not None:
-            raise ConfigError(NOT_CHECKPOINTED)
         chosen = {"use_reentrant": False} | (gradient_checkpointing_kwargs or {})
         if chosen["use_reentrant"]:
             raise ConfigError(
                 "Checkpointing with `use_reentrant=True` loses the memory's gradient. Use False."
             )
+        if self.adapters is not None:
+            if "context_fn" in chosen:
+                raise ConfigError(
+                    "Different adapters for reading and writing need the `context_fn` of "
+                    "checkpointing for themselves. Leave it out."
+                )
+            chosen["context_fn"] = partial(checkpoint_contexts, self)
         cast("Any", super()).gradient_checkpointing_enable(
             gradient_checkpointing_kwargs=chosen, **options
         )

@@ -13,7 +13,7 @@ from armt.backbones.adapters import AdapterPair, adapter_parameters
 from armt.backbones.cells import is_layer_checkpointed
 from armt.core.errors import BackboneError, ConfigError
 from armt.recurrence.memory_stack import MemoryStack
-from armt.recurrence.model import NOT_CHECKPOINTED, Recurrent
+from armt.recurrence.model import Recurrent
 
 
 def unfreeze_memory(model: nn.Module) -> None:
@@ -46,13 +46,16 @@ def use_adapters(model: nn.Module, *, read: str, write: str) -> None:
     Raises:
         BackboneError: there is no memory inside.
         ConfigError: there is no adapter of a name, or one stands around parts of the memory, or the
-            model is checkpointed.
+            model was checkpointed before.
         MissingExtraError: peft is not installed.
     """
     recurrent = find_recurrent(model)
     check_memory_is_bare(recurrent)
-    if is_layer_checkpointed(recurrent.anatomy.layers[0]):
-        raise ConfigError(NOT_CHECKPOINTED)
+    if recurrent.adapters is None and is_layer_checkpointed(recurrent.anatomy.layers[0]):
+        raise ConfigError(
+            "Checkpointing was enabled before and would run a layer again under another adapter. "
+            "Call armt.use_adapters first and gradient_checkpointing_enable after it."
+        )
     for name in (read, write):
         for parameter in adapter_parameters(recurrent, name):
             _ = parameter.requires_grad_(True)
