@@ -1,8 +1,10 @@
-"""A backbone with a recurrence of its own: its cache holds states and has no length."""
+"""Backbones with a recurrence of their own, alone or beside attention: caches that hold states."""
+
+import copy
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Mamba2Config
+from transformers import AutoModelForCausalLM, FalconH1Config, Mamba2Config
 
 from armt import ARMTConfig, NoMemoryConfig, attach
 from armt.memories.hmt import HMTConfig
@@ -19,21 +21,41 @@ MEMORIES = {
 }
 GREEDY = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0}
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
-"""The norms of this backbone are taken in float32, whatever its dtype."""
+"""The norms of these backbones are taken in float32, whatever their dtype."""
+
+SHAPE = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 2}
+BACKBONES = {
+    "mamba2": Mamba2Config(
+        num_heads=2, head_dim=16, n_groups=1, state_size=4, chunk_size=4, **SHAPE
+    ),
+    "falcon_h1": FalconH1Config(  # attention and recurrence side by side in every layer
+        intermediate_size=24,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        mamba_d_ssm=16,
+        mamba_n_heads=2,
+        mamba_d_head=8,
+        mamba_n_groups=1,
+        mamba_d_state=4,
+        mamba_chunk_size=4,
+        max_position_embeddings=64,
+        **SHAPE,
+    ),
+}
 
 
-def mamba2():
-    """Returns a tiny random Mamba-2 in float64."""
-    shape = {"hidden_size": 16, "num_heads": 2, "head_dim": 16, "n_groups": 1, "state_size": 4}
-    config = Mamba2Config(vocab_size=VOCAB, num_hidden_layers=2, chunk_size=4, **shape)
+def backbone(family):
+    """Returns a tiny random decoder in float64."""
+    config = copy.deepcopy(BACKBONES[family])
     _ = torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)
     roughen(model)
     return model.double().eval()
 
 
-def recurrent(memory, segment_len=SEGMENT_LEN):
-    model = attach(mamba2(), memory, segment_len)
+def recurrent(memory, segment_len=SEGMENT_LEN, family="mamba2"):
+    model = attach(backbone(family), memory, segment_len)
     roughen(model.memory)
     return model
 
@@ -49,8 +71,9 @@ def without_cache(model, prompt, num_tokens, state):
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-def test_generation_equals_running_the_text_anew(name):
-    model = recurrent(MEMORIES[name])
+@pytest.mark.parametrize("family", BACKBONES)
+def test_generation_equals_running_the_text_anew(family, name):
+    model = recurrent(MEMORIES[name], family=family)
     state = model.read(random_ids(2, 6), model.init_state(2))
     prompt, num_new = random_ids(2, SEGMENT_LEN + 1, seed=2), 2 * SEGMENT_LEN + 1
     output = model.generate(
@@ -68,8 +91,9 @@ def test_generation_equals_running_the_text_anew(name):
     assert_same_state(output.past_key_values.state, expected, **CLOSE)
 
 
-def test_rows_of_different_lengths_equal_rows_alone():
-    model = recurrent(MEMORIES["armt"])
+@pytest.mark.parametrize("family", BACKBONES)
+def test_rows_of_different_lengths_equal_rows_alone(family):
+    model = recurrent(MEMORIES["armt"], family=family)
     ids, lengths = random_ids(3, 9), [3, 9, SEGMENT_LEN]
     mask = torch.tensor([[0] * (9 - length) + [1] * length for length in lengths])
     together = model.generate(ids, attention_mask=mask, max_new_tokens=7, **GREEDY)
@@ -78,11 +102,13 @@ def test_rows_of_different_lengths_equal_rows_alone():
         assert together[row, 9:].tolist() == alone[0, length:].tolist()
 
 
-def test_beams_equal_those_of_the_backbone_inside_one_segment():
+@pytest.mark.parametrize("family", BACKBONES)
+def test_beams_equal_those_of_the_backbone_inside_one_segment(family):
     options = {"max_new_tokens": 6, "num_beams": 4, "length_penalty": 0.0} | GREEDY
     prompt = random_ids(2, 5)
-    expected = mamba2().generate(prompt, **options)
-    assert torch.equal(recurrent(NoMemoryConfig(), 32).generate(prompt, **options), expected)
+    expected = backbone(family).generate(prompt, **options)
+    model = recurrent(NoMemoryConfig(), 32, family)
+    assert torch.equal(model.generate(prompt, **options), expected)
 
 
 def test_a_gradient_reaches_backbone_and_memory():

@@ -213,6 +213,23 @@ class Recurrent(PreTrainedModel):
         cache.release()
         return output
 
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        cache: Any = None,
+        past_key_values: Any = None,
+        cache_params: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Returns what `forward` gets for the next token, as the family prepares it.
+
+        From this signature `generate` learns under which names a cache is taken; that of some
+        families (Falcon-H1) does not tell.
+        """
+        given = zip(CACHE_NAMES, (cache, past_key_values, cache_params), strict=True)
+        kwargs |= {name: value for name, value in given if value is not None}
+        return cast("Any", super()).prepare_inputs_for_generation(input_ids, **kwargs)
+
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
     ) -> None:
