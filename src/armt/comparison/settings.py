@@ -5,8 +5,6 @@ A memory's card holds a config for tests. Where that is too small to remember a 
 its card has it.
 """
 
-from dataclasses import replace
-
 from armt.backbones.tiny import TinyBackboneConfig
 from armt.comparison.config import (
     SETTINGS,
@@ -113,27 +111,33 @@ def full() -> ComparisonConfig:
 
 
 def _fact_stages() -> tuple[StageConfig, ...]:
-    """Returns two stages: to look a fact up within a segment, and to hold it over some."""
+    """Returns two stages: to look a fact up within a segment, and to hold it over some.
+
+    They are the first two of the recipe `armt_babilong_qa1`, for shorter segments: no memory has
+    anything to hold before the backbone looks facts up, and that comes after a long plateau.
+    """
     look_up = FactStreamConfig(
-        batch_size=64,
+        batch_size=256,
         segment_len=_SEGMENT_LEN,
         is_dense=True,
         sequence_len=128,
-        num_questions=4,
         gap_len=(6, 24),
-        text_weight=0.01,
+        text_weight=0.02,
     )
-    hold = replace(
-        look_up,
-        is_dense=False,
+    hold = FactStreamConfig(
+        batch_size=64,
+        segment_len=_SEGMENT_LEN,
         carry_len=2 * _SEGMENT_LEN,
-        tail_len=(48, 112),
-        gap_len=(16, 4096),
+        tail_len=(32, 112),
+        num_questions=4,
+        gap_len=(4, 1024),
+        border_share=0.25,
         epoch_steps=16,
+        text_weight=0.005,
     )
     return (
-        StageConfig(num_steps=900, learning_rate=1e-3, warmup_steps=50, stream=look_up),
-        StageConfig(num_steps=500, learning_rate=1e-3, final_learning_rate=1e-4, stream=hold),
+        StageConfig(num_steps=1600, learning_rate=1e-3, warmup_steps=100, stream=look_up),
+        StageConfig(num_steps=1200, learning_rate=1e-3, final_learning_rate=1e-4, stream=hold),
     )
 
 
