@@ -35,6 +35,7 @@ _SET_BY_THE_RECURRENCE = frozenset(
     {"cache_position", "position_ids", "return_dict", "token_type_ids", "use_cache"}
 )
 
+
 @dataclass
 class RecurrentOutput(CausalLMOutputWithPast):
     """What a forward pass over a text returns."""
