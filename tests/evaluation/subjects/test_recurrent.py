@@ -100,10 +100,11 @@ def test_a_broken_state_fails_alone(boxed, task, monkeypatch):
     broken = next(samples[1].context())[:5]
     read = type(boxed.model).read
 
-    def break_down(self, ids, state=None):
-        if any(torch.equal(row[:5], torch.as_tensor(broken)) for row in ids):
+    def break_down(self, texts, state=None):
+        stretches = list(texts)
+        if any(torch.equal(row[:5], torch.as_tensor(broken)) for row in stretches[0]):
             raise StateError("the memory is no longer finite")
-        return read(self, ids, state)
+        return read(self, iter(stretches), state)
 
     monkeypatch.setattr(type(boxed.model), "read", break_down)
     found = subject_of(boxed).answer(samples, ("on",))["on"]
