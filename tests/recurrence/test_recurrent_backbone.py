@@ -117,3 +117,13 @@ def test_a_gradient_reaches_backbone_and_memory():
     model(ids, labels=ids).loss.backward()
     assert model.backbone.layers[0].mixer.in_proj.weight.grad.abs().sum() > 0
     assert model.memory.layers[0].to_key.weight.grad.abs().sum() > 0
+
+
+def test_transformers_has_nothing_to_warn_of(monkeypatch):
+    def warn(message, *args):
+        raise AssertionError(message)
+
+    monkeypatch.setattr("transformers.modeling_utils.logger.warning", warn)
+    model = recurrent(MEMORIES["armt"])
+    assert type(model).can_generate()
+    assert model.generation_config is not None

@@ -214,6 +214,11 @@ class Recurrent(PreTrainedModel):
         cache.release()
         return output
 
+    @classmethod
+    def can_generate(cls) -> bool:
+        """Says that every model with a memory can generate, which transformers asks each base."""
+        return True
+
     def prepare_inputs_for_generation(
         self,
         input_ids: Int[Tensor, "B T"],
