@@ -251,6 +251,7 @@ class MPlus(KeyValueMemory[MPlusState]):
             "long_vectors": (state.long_vectors, vectors),
             "long_numbers": (state.long_numbers, state.numbers.gather(1, dropped)),
         }
+        # not pinned: the host works on what comes right away, and has to wait for it
         host = self._host
         long = {
             name: torch.cat([part.to(host) for part in parts], 1) for name, parts in joined.items()
