@@ -37,7 +37,7 @@ def prepared(tmp_path_factory):
 @pytest.fixture
 def writes(prepared, monkeypatch):
     """Lets a text count as written that holds a token, one of fifty or so; returns that token."""
-    counts = np.bincount(stream_of(prepared)._store.tokens)
+    counts = np.bincount(stream_of(prepared)._stream.store.tokens)
     token = int(np.abs(counts - counts.sum() // 50).argmin())
     monkeypatch.setattr(
         mining, "written_rows", lambda _, ids: torch.from_numpy((ids == token).any(1))
@@ -52,7 +52,7 @@ def stream_of(prepared):
 
 def test_what_is_written_is_found_and_nothing_else(prepared, writes, monkeypatch):
     monkeypatch.setattr(mining, "_MOST_WRITTEN", 1.0)
-    model, store = prepared[0].trainer.recurrent, stream_of(prepared)._store
+    model, store = prepared[0].trainer.recurrent, stream_of(prepared)._stream.store
     found = mine_segments(model, store, 4096, seed=0)
     assert len(found) > 0
     assert found.shape[1] == SEGMENT_LEN
@@ -62,7 +62,7 @@ def test_what_is_written_is_found_and_nothing_else(prepared, writes, monkeypatch
 
 
 def test_a_memory_that_writes_everything_is_refused(prepared, tmp_path):
-    store = stream_of(prepared)._store
+    store = stream_of(prepared)._stream.store
     sigmoid = run_with(replace(CLOSED, gate="sigmoid", gate_bias=0.0), {})
     model = prepare(sigmoid, tmp_path).trainer.recurrent
     with torch.no_grad():
@@ -73,14 +73,14 @@ def test_a_memory_that_writes_everything_is_refused(prepared, tmp_path):
 
 
 def test_a_row_is_written_if_its_state_is_not_empty(prepared):
-    model, store = prepared[0].trainer.recurrent, stream_of(prepared)._store
+    model, store = prepared[0].trainer.recurrent, stream_of(prepared)._stream.store
     ids = store.tokens[: 2 * SEGMENT_LEN].reshape(2, -1)
     assert not written_rows(model, ids).any()
 
 
 def test_found_segments_stand_in_quiet_rows_only(prepared, tmp_path):
     mined = stream_of(prepared)
-    facts = replace(mined._facts, gap_len=(64, 64))  # some rows are quiet
+    facts = replace(mined._stream.config, gap_len=(64, 64))  # some rows are quiet
     plain = fact_stream(
         replace(carried_run(), stages=(replace(carried_run().stages[0], stream=facts),)),
         TokenizerEncoder(tiny_tokenizer()),
@@ -88,7 +88,7 @@ def test_found_segments_stand_in_quiet_rows_only(prepared, tmp_path):
     path = tmp_path / "mined.npy"
     segment = np.full((1, SEGMENT_LEN), 3, dtype=np.uint16)
     np.save(path, segment)
-    ours = MinedStream(plain, (facts, MiningConfig(num_tokens=1, share=1.0)), mined._store, path, 0)
+    ours = MinedStream(plain, MiningConfig(num_tokens=1, share=1.0), path)
     num_mixed = 0
     for old, new in islice(zip(plain.batches(), ours.batches(), strict=False), 12):
         carried = slice(0, facts.carry_len)

@@ -21,9 +21,9 @@ from armt.core.shapes import Bool, Int, Tensor
 from armt.evaluation.answers import evaluating
 from armt.recurrence.model import Recurrent
 from armt.tasks.babilong.store import BackgroundStore
-from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.stream import FactStream
 from armt.tasks.babilong.walks import BackgroundWalk
-from armt.tasks.contract import NO_LABEL, Batch, Ids, TrainingStream
+from armt.tasks.contract import NO_LABEL, Batch, Ids
 from armt.training.config import MiningConfig
 
 _READ_SEED, _MIX_SEED = 11, 12
@@ -38,25 +38,9 @@ _MOST_WRITTEN = 0.1
 class MinedStream:
     """A stream of facts whose quiet texts hold segments that were written by mistake."""
 
-    def __init__(
-        self,
-        stream: TrainingStream,
-        config: tuple[FactStreamConfig, MiningConfig],
-        store: BackgroundStore,
-        path: Path,
-        seed: int,
-    ) -> None:
-        """Takes the stream and where the segments are kept.
-
-        Args:
-            stream: what the segments are put into.
-            config: options of the stream, and of mining.
-            store: the books that are read.
-            path: the file of segments; made by `prepare`.
-            seed: decides what is read and where segments stand.
-        """
-        self._stream, self._store, self._path, self._seed = stream, store, path, seed
-        self._facts, self._mining = config
+    def __init__(self, stream: FactStream, config: MiningConfig, path: Path) -> None:
+        """Takes the stream, whose books are read, and the file of segments; see `prepare`."""
+        self._stream, self._config, self._path = stream, config, path
 
     def prepare(self, model: Recurrent) -> None:
         """Mines the segments, unless their file is there.
@@ -66,7 +50,8 @@ class MinedStream:
         """
         if self._path.exists():
             return
-        found = mine_segments(model, self._store, self._mining.num_tokens, self._seed)
+        stream = self._stream
+        found = mine_segments(model, stream.store, self._config.num_tokens, stream.seed)
         with atomic_path(self._path) as path, path.open("wb") as file:
             np.save(file, found)
 
@@ -79,12 +64,13 @@ class MinedStream:
     def _mixed(self, batch: Batch, segments: Ids, step: int) -> Batch:
         """Puts a segment into some of the rows that tell nothing."""
         assert batch.is_quiet is not None, "a stream that carries texts knows its quiet rows"
-        rng = np.random.default_rng([self._seed, _MIX_SEED, step])
-        size = self._facts.segment_len
-        is_taken = batch.is_quiet.numpy() & (rng.random(len(batch.is_quiet)) < self._mining.share)
+        rng = np.random.default_rng([self._stream.seed, _MIX_SEED, step])
+        facts, share = self._stream.config, self._config.share
+        is_taken = batch.is_quiet.numpy() & (rng.random(len(batch.is_quiet)) < share)
         ids, labels = batch.input_ids.clone(), batch.labels.clone()
         for row in is_taken.nonzero()[0].tolist():
-            first = size * int(rng.integers(self._facts.carry_len // size))
+            size = facts.segment_len
+            first = size * int(rng.integers(facts.carry_len // size))
             place = (row, slice(first, first + size))
             segment = torch.from_numpy(segments[int(rng.integers(len(segments)))].astype(np.int64))
             ids[place] = segment

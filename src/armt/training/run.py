@@ -14,7 +14,7 @@ from armt.core.files import write_text
 from armt.memories.none import NoMemoryConfig
 from armt.recurrence.attach import attach
 from armt.recurrence.model import Recurrent
-from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.stream import FactStream
 from armt.tasks.contract import TrainingStream
 from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.language_modeling import LanguageModelingConfig
@@ -52,10 +52,9 @@ def prepare(
     texts = text_folder or folder
     encoder = None if config.text is None else load_encoder(texts, config.text)
     model = build_model(config, encoder)
-    streams = [_stream(config, stage, texts, encoder) for stage in config.stages]
     streams = [
-        stream if stage.mining is None else _mined(config, number, stream, (folder, texts))
-        for number, (stage, stream) in enumerate(zip(config.stages, streams, strict=True))
+        _mined(_stream(config, stage, texts, encoder), stage, folder / f"mined-{number}.npy")
+        for number, stage in enumerate(config.stages)
     ]
     _check_rows(config, streams)
     _check_own_loss(config, model)
@@ -114,18 +113,12 @@ def _stream(
     return stage.stream.build(store, encoder, seed)
 
 
-def _mined(
-    config: RunConfig, number: int, stream: TrainingStream, folders: tuple[Path, Path]
-) -> MinedStream:
-    """Returns a stage's stream with what is found before it, kept in the run's own folder."""
-    stage, encoder_text = config.stages[number], config.text
-    assert isinstance(stage.stream, FactStreamConfig), "a stage that mines has texts with facts"
-    assert stage.mining is not None, "the stage mines"
-    assert encoder_text is not None, "facts stand in texts"
-    folder, texts = folders
-    store = load_store(texts, encoder_text, load_encoder(texts, encoder_text), "train")
-    path = folder / f"mined-{number}.npy"
-    return MinedStream(stream, (stage.stream, stage.mining), store, path, config.seed)
+def _mined(stream: TrainingStream, stage: StageConfig, path: Path) -> TrainingStream:
+    """Returns a stage's stream, with what is mined before the stage if it asks for that."""
+    if stage.mining is None:
+        return stream
+    assert isinstance(stream, FactStream), "a stage that mines has facts in texts"
+    return MinedStream(stream, stage.mining, path)
 
 
 def _check_rows(config: RunConfig, streams: Sequence[TrainingStream]) -> None:
