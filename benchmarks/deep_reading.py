@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from records import add_run_options, open_book
 
-from armt.benchmarking.babilong import TASK_SEED, load_weights
+from armt.benchmarking.babilong import exam_of, load_weights
+from armt.benchmarking.records import RecordBook
 from armt.core.files import write_text
 from armt.evaluation.answers import answer_after, evaluating, stretches
 from armt.evaluation.metrics import Score
@@ -30,11 +31,9 @@ from armt.recurrence.model import Recurrent
 from armt.recurrence.state import RecurrentState
 from armt.recurrence.state_file import load_state, save_state
 from armt.tasks.babilong.asking import ask_for_everyone
-from armt.tasks.babilong.task_config import BabilongTaskConfig
 from armt.tasks.contract import Ids, Sample
 from armt.tasks.encoder import TokenizerEncoder
 from armt.training.run import prepare
-from armt.training.text import load_store
 
 
 class DeepReading(NamedTuple):
@@ -46,18 +45,18 @@ class DeepReading(NamedTuple):
     model: Recurrent
     encoder: TokenizerEncoder
     samples: list[Sample]
+    book: RecordBook
 
 
 def main() -> None:
     """Reads on, and asks for what was told."""
     options = reading_options(__doc__).parse_args()
     end = time.monotonic() + 60 * options.minutes
-    name, model, encoder, samples = begin(options)
+    name, model, encoder, samples, book = begin(options)
     state, seconds = _read_on(model, samples, options.state, end)
     num_read = int(state.num_tokens[0])
     is_whole = num_read == samples[0].context_len
     print(f"{seconds:.0f} s, {samples[0].context_len - num_read:,} tokens to go", flush=True)
-    book = open_book(options.results, options.seed, options.commit)
     about = {
         "task": "qa1", "tokens": options.length if is_whole else num_read, "model": name,
         "num_readings": len(samples), "first": options.first, "text": options.length,
@@ -79,13 +78,12 @@ def begin(options: argparse.Namespace) -> DeepReading:
     prepared = prepare(config, options.folder, [])
     encoder, model = prepared.encoder, prepared.trainer.recurrent.eval()
     assert encoder is not None, "the recipe has text"
-    assert config.text is not None, "the recipe has text"
     load_weights(model, options.trained)
-    store = load_store(options.folder, config.text, encoder, "test")
-    task = BabilongTaskConfig(task="qa1", seed=TASK_SEED, reserve_len=0).build(store, encoder)
+    book = open_book(options.results, options.seed, options.commit)
+    (task,) = exam_of(config, encoder, options.folder, book).tasks
     rows = range(options.first, options.first + options.rows)
     samples = [task.sample(options.length, index) for index in rows]
-    return DeepReading(config.name, model, encoder, samples)
+    return DeepReading(config.name, model, encoder, samples, book)
 
 
 def state_path(folder: Path) -> Path:

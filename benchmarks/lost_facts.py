@@ -11,7 +11,6 @@ overwritten; what is wrong in both was not written.
 
 import torch
 from deep_reading import begin, reading_options, scores, state_path
-from records import open_book
 
 from armt.core.shapes import Int, Tensor
 from armt.evaluation.answers import evaluating, stretches
@@ -29,12 +28,11 @@ _CHANGED = 0.1
 def main() -> None:
     """Reads the segments with facts, asks again, and compares the states."""
     options = reading_options(__doc__).parse_args()
-    name, model, encoder, samples = begin(options)
+    name, model, encoder, samples, book = begin(options)
     state = load_state(state_path(options.state), model)
     num_read = int(state.num_tokens[0])
     whole = [state.select_rows(torch.tensor([row])) for row in range(len(samples))]
     alone = [_read_facts_alone(model, sample, num_read) for sample in samples]
-    book = open_book(options.results, options.seed, options.commit)
     about = {
         "task": "qa1", "tokens": num_read, "text": options.length, "model": name,
         "num_readings": len(samples), "first": options.first,
