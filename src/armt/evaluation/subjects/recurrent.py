@@ -5,8 +5,6 @@ from dataclasses import replace
 from functools import partial
 from typing import final
 
-import numpy as np
-
 from armt.core.errors import ConfigError
 from armt.evaluation.answers import answer_after, answer_samples, evaluating
 from armt.evaluation.subject import About, Answer, Arm
@@ -15,6 +13,7 @@ from armt.evaluation.subjects.hashing import short_hash
 from armt.evaluation.subjects.words import whole_words
 from armt.recurrence.fingerprint import model_fingerprint
 from armt.recurrence.model import Recurrent
+from armt.tasks.babilong.sample import spell_question
 from armt.tasks.contract import Sample, TextEncoder
 from armt.tasks.scorers import decode_answer
 
@@ -146,5 +145,4 @@ class RecurrentSubject:
 
 def _asked_anew(sample: Sample, encoder: TextEncoder) -> Sample:
     """Returns the sample with its question in the tokens of `encoder`."""
-    ids = [*encoder.encode(sample.question), encoder.gen_id]
-    return replace(sample, question_ids=np.asarray(ids, dtype=np.int64))
+    return replace(sample, question_ids=spell_question(encoder, sample.question))

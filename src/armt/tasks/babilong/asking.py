@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from armt.core.errors import DataError
+from armt.tasks.babilong.sample import spell_answer, spell_question
 from armt.tasks.contract import Sample, TextEncoder
 
 
@@ -41,11 +40,7 @@ def _with_question(sample: Sample, encoder: TextEncoder, question: str, answer: 
     return replace(
         sample,
         question=question,
-        question_ids=_ids([*encoder.encode(question), encoder.gen_id]),
+        question_ids=spell_question(encoder, question),
         answer=answer,
-        answer_ids=_ids([*encoder.encode(answer), encoder.end_id]),
+        answer_ids=spell_answer(encoder, answer),
     )
-
-
-def _ids(ids: list[int]) -> np.ndarray:
-    return np.asarray(ids, dtype=np.int64)

@@ -141,9 +141,9 @@ class BabilongTask:
             context_len=layout.num_tokens,
             text=partial(decode_pieces, self.encoder, context),
             question=question.question,
-            question_ids=_as_ids([*encode(question.question), self.encoder.gen_id]),
+            question_ids=spell_question(self.encoder, question.question),
             answer=question.answer,
-            answer_ids=_as_ids([*encode(question.answer), self.encoder.end_id]),
+            answer_ids=spell_answer(self.encoder, question.answer),
             facts=_placed(question, told, layout),
             metadata=self._metadata(layout, budget),
         )
@@ -237,6 +237,16 @@ class BabilongTask:
         return hashlib.blake2b(
             json.dumps(origin, sort_keys=True).encode(), digest_size=8
         ).hexdigest()
+
+
+def spell_question(encoder: TextEncoder, question: str) -> Ids:
+    """Returns a question and the token that asks for its answer."""
+    return _as_ids([*encoder.encode(question), encoder.gen_id])
+
+
+def spell_answer(encoder: TextEncoder, answer: str) -> Ids:
+    """Returns an answer and the token that ends it."""
+    return _as_ids([*encoder.encode(answer), encoder.end_id])
 
 
 def _most_facts(budget: int) -> int:
