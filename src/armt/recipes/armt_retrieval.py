@@ -9,6 +9,7 @@ from typing import Literal
 from armt.backbones.tiny import TinyBackboneConfig
 from armt.memories.armt import ARMTConfig
 from armt.recipes.registry import RECIPES
+from armt.recipes.smoke import smoke
 from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
 from armt.training.config import OptimConfig, RunConfig, StageConfig
@@ -71,21 +72,14 @@ def armt_retrieval_rewrite_tiny() -> RunConfig:
 
 
 def _tiny(run: RunConfig) -> RunConfig:
-    """Returns the run with a small model, operation by operation."""
+    """Returns the run with the small model of `smoke`, operation by operation."""
+    laptop = smoke()
     return replace(
         run,
-        backbone=TinyBackboneConfig(
-            family="gpt_neox",
-            d_model=64,
-            num_layers=2,
-            num_heads=4,
-            d_ffn=128,
-            max_positions=64,
-            init_std=0.15,
-        ),
-        memory=ARMTConfig(num_memory_tokens=1, d_mem=32),
+        backbone=laptop.backbone,
+        memory=laptop.memory,
         recurrence=RecurrenceConfig(segment_len=run.recurrence.segment_len),
-        log_every=25,
+        log_every=laptop.log_every,
     )
 
 
