@@ -11,17 +11,15 @@ checkpoint: after a stop the same command does the rest.
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from records import add_run_options, open_book, recorded, stop_after
+from records import add_run_options, open_book, stopped_after
 from torch import nn
 
 from armt.benchmarking.records import RecordBook
-from armt.core.errors import StoppedError
 from armt.evaluation.fact_memory import fact_memory_scores
 from armt.recipes.rmt_encoder import rmt_encoder, rmt_encoder_tiny
 from armt.recurrence.encoder import RecurrentClassifier
@@ -54,16 +52,12 @@ class _Cell(NamedTuple):
 def main() -> None:
     """Trains, unless that is done, and measures what is not recorded yet."""
     options = _options()
-    stop_after(60 * options.minutes)
     config = (
         RECIPES[options.setting](options.kind).replaced("seed", options.seed).changed(options.set)
     )
     book = open_book(options.results, options.seed, options.commit)
-    try:
+    with stopped_after(60 * options.minutes):
         _run(config, book, options)
-    except StoppedError as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(stopped.exit_code)
 
 
 def _run(config: ClassifierRunConfig, book: RecordBook, options: argparse.Namespace) -> None:
@@ -71,7 +65,7 @@ def _run(config: ClassifierRunConfig, book: RecordBook, options: argparse.Namesp
     folder.mkdir(parents=True, exist_ok=True)
     encoder = load_encoder(options.folder, config.text)
     shared = {"recipe": config.name, "task": config.kind, "changes": options.set}
-    if ("train.seconds", shared) not in recorded(book) or not (folder / WEIGHTS_NAME).exists():
+    if not book.holds("train.seconds", **shared) or not (folder / WEIGHTS_NAME).exists():
         store = load_store(options.folder, config.text, encoder, "train")
         _train(config, build_task(config, store, encoder), encoder, folder, book, shared)
     # what stands in the folder is measured, without gradients and optimiser beside it
@@ -85,7 +79,7 @@ def _run(config: ClassifierRunConfig, book: RecordBook, options: argparse.Namesp
             "num_samples": cell.num_samples, "batch": min(options.batch_size, cell.num_samples),
         }  # fmt: skip
         # the last figure of a cell: where it is recorded, the others are
-        if ("read.seconds", params) not in recorded(book):
+        if not book.holds("read.seconds", **params):
             _measure(model, task, cell, book, params)
 
 
@@ -100,7 +94,7 @@ def _train(
     """Trains, or what is left of it, and keeps the weights."""
     trainer = ClassifierTrainer(_placed(build_classifier(config, encoder)), task, config, folder)
     save_classifier(folder, trainer.train(_show))
-    if ("train.seconds", shared) not in recorded(book):
+    if not book.holds("train.seconds", **shared):
         _ = book.add("train.tokens", trainer.progress.num_tokens, "tokens", **shared)
         _ = book.add("train.seconds", trainer.progress.seconds, "s", **shared)
 

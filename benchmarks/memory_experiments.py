@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from records import add_seeds_options, open_book, recorded, stopped_after
+from records import add_seeds_options, open_book, stopped_after
 
 from armt.benchmarking.records import RecordBook
 from armt.evaluation.prompts import prompt_score
@@ -54,14 +54,13 @@ def _run(config: RunConfig, folder: Path, book: RecordBook, options: argparse.Na
         for task, params in _tests(config)
         for arm in _arms(config)
     ]
-    known = recorded(book)
-    missing = [test for test in tests if ("recall.exact_match", test[1]) not in known]
+    missing = [test for test in tests if not book.holds("recall.exact_match", **test[1])]
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)
     prepared = prepare(config, folder, [TrainingLog(folder / "log.jsonl")])
     model = prepared.trainer.train()
-    if ("train.seconds", shared) not in known:
+    if not book.holds("train.seconds", **shared):
         seconds = prepared.trainer.progress.seconds
         _ = book.add("train.seconds", seconds, "s", **shared)
     for task, params in missing:

@@ -5,12 +5,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from armt.benchmarking.records import Measurement, RecordBook, current_commit, load_records
+from armt.benchmarking.records import Measurement, RecordBook, current_commit
 from armt.core.errors import StoppedError
 
 
@@ -38,27 +37,15 @@ def add_seeds_options(parser: argparse.ArgumentParser) -> None:
     _ = parser.add_argument("--set", nargs="*", default=[])
 
 
-def recorded(book: RecordBook) -> list[tuple[str, Mapping[str, Any]]]:
-    """Returns name and parameters of the figures of the book's seed that its file holds already."""
-    if not book.path.exists():
-        return []
-    return [(each.name, each.params) for each in load_records(book.path) if each.seed == book.seed]
-
-
-def stop_after(limit_s: float) -> None:
-    """Asks the process to stop after so many seconds: a training saves itself then."""
-    timer = threading.Timer(limit_s, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.daemon = True
-    timer.start()
-
-
 @contextmanager
 def stopped_after(limit_s: float) -> Iterator[None]:
     """Asks for a stop after so many seconds, and ends the process quietly where one was asked for.
 
     A training has saved itself by then; what was measured is on the disk.
     """
-    stop_after(limit_s)
+    timer = threading.Timer(limit_s, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
     try:
         yield
     except StoppedError as stopped:
