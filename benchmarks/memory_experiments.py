@@ -22,6 +22,7 @@ from armt.memories.mplus import MPlusConfig
 from armt.memories.none import NoMemoryConfig
 from armt.recipes.registry import RECIPES
 from armt.recurrence.model import Recurrent
+from armt.tasks.copy_reverse import CopyReverseConfig
 from armt.tasks.segment_facts import SegmentFactsConfig
 from armt.tasks.symbols import SymbolTaskConfig
 from armt.tasks.tracking import TrackingConfig
@@ -34,6 +35,9 @@ _NUM_BEFORE = 4
 """Segments before the one that is asked for, at least: a pool is full by then and forgets."""
 
 _DISTANCES = (0, 4, 9, 19, 39, 59, 79, 119, 159)
+
+_NUMS_BLANK_SEGMENTS = (0, 1, 2, 4, 12, 28, 60, 124)
+"""With the four segments of a copy: up to 16 times the most that was trained."""
 
 
 def main() -> None:
@@ -85,6 +89,13 @@ def _tests(config: RunConfig) -> list[tuple[SymbolTaskConfig, dict[str, Any]]]:
         ]
         return [
             (each, {"sentences": each.num_sentences, "distance": each.distance}) for each in longer
+        ]
+    if isinstance(task, CopyReverseConfig):
+        segment_len = config.recurrence.segment_len
+        held = [replace(task, num_blanks=number * segment_len) for number in _NUMS_BLANK_SEGMENTS]
+        return [
+            (each, {"segments": -(-each.sequence_len // segment_len), "blanks": each.num_blanks})
+            for each in held
         ]
     assert isinstance(task, SegmentFactsConfig), "a recipe that compares memories"
     return [_facts_test(task, number, config) for number in _NUMS_DISTRACTORS]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from armt.core.errors import ConfigError
-from armt.tasks.copy_reverse import END_ID, GEN_ID, CopyReverseConfig
+from armt.tasks.copy_reverse import BLANK_ID, END_ID, GEN_ID, CopyReverseConfig
 
 
 @pytest.mark.parametrize(("kind", "num_repeats"), [("copy", 2), ("reverse", 1), ("copy", 3)])
@@ -18,6 +18,17 @@ def test_rows_obey_the_layout(kind, num_repeats):
         assert all(0 <= digit < 10 for digit in source)
         told = source if kind == "copy" else source[::-1]
         assert answer == told * num_repeats + [END_ID]
+
+
+def test_blanks_stand_between_source_and_question_and_change_nothing_else():
+    held = CopyReverseConfig(source_len=5, num_blanks=7)
+    without = CopyReverseConfig(source_len=5).build().draw_prompts(np.random.default_rng(0), 64)
+    prompts = held.build().draw_prompts(np.random.default_rng(0), 64)
+    assert held.sequence_len == 5 + 7 + 1 + 11
+    assert (prompts.prompt_ids[:, 5:12] == BLANK_ID).all()
+    kept = [*range(5), 12]
+    assert torch.equal(prompts.prompt_ids[:, kept], without.prompt_ids)
+    assert torch.equal(prompts.answer_ids, without.answer_ids)
 
 
 def test_the_published_lengths():
@@ -38,6 +49,7 @@ def test_all_digits_are_as_likely():
     [
         ({"source_len": 0}, "source_len"),
         ({"num_repeats": 0}, "num_repeats"),
+        ({"num_blanks": -1}, "num_blanks"),
         ({"kind": "sort"}, "Got 'sort'"),
     ],
 )

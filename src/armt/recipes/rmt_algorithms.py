@@ -1,6 +1,10 @@
 """Copy, reverse and quadratic equations with a recurrent memory, after the RMT paper."""
 
+from collections.abc import Sequence
+
 from armt.backbones.tiny import TinyBackboneConfig
+from armt.core.config import MemoryConfig
+from armt.memories.none import NoMemoryConfig
 from armt.memories.rmt import RMTConfig
 from armt.recipes.registry import RECIPES
 from armt.recurrence.config import RecurrenceConfig
@@ -14,11 +18,23 @@ _SOURCE_STEPS = {3: 300, 6: 1000, 12: 2000, 24: 6000}
 steps at a tenth of the rate."""
 
 
+_HELD_LEN = 12
+"""Digits of the source that is held: one segment of them."""
+
+_BLANKS_STEPS = {12: 600, 24: 600, 48: 1200}
+"""Optimiser steps at each number of blanks, once it is copied without."""
+
+
 @RECIPES.register("rmt_copy", paper="arXiv:2207.06881")
 def rmt_copy() -> RunConfig:
     """Copy: 24 digits, told again twice, through segments of 12 tokens."""
     tasks = {length: CopyReverseConfig(source_len=length) for length in _SOURCE_STEPS}
-    return _run("rmt_copy", 12, 24, [(tasks[length], _SOURCE_STEPS[length]) for length in tasks])
+    return _run(
+        "rmt_copy",
+        12,
+        RMTConfig(num_memory_tokens=24),
+        [(tasks[length], _SOURCE_STEPS[length]) for length in tasks],
+    )
 
 
 @RECIPES.register("rmt_reverse", paper="arXiv:2207.06881")
@@ -28,7 +44,24 @@ def rmt_reverse() -> RunConfig:
         length: CopyReverseConfig(kind="reverse", source_len=length, num_repeats=1)
         for length in _SOURCE_STEPS
     }
-    return _run("rmt_reverse", 12, 24, [(tasks[length], _SOURCE_STEPS[length]) for length in tasks])
+    return _run(
+        "rmt_reverse",
+        12,
+        RMTConfig(num_memory_tokens=24),
+        [(tasks[length], _SOURCE_STEPS[length]) for length in tasks],
+    )
+
+
+@RECIPES.register("rmt_delayed_copy", paper="arXiv:2207.06881")
+def rmt_delayed_copy() -> RunConfig:
+    """Copy after blanks: 12 digits in a segment of 12, asked for up to four segments later."""
+    return _delayed("rmt_delayed_copy", RMTConfig(num_memory_tokens=_HELD_LEN))
+
+
+@RECIPES.register("none_delayed_copy", paper="arXiv:2207.06881")
+def none_delayed_copy() -> RunConfig:
+    """The same without a memory: what guessing gives."""
+    return _delayed("none_delayed_copy", NoMemoryConfig())
 
 
 @RECIPES.register("rmt_quadratic", paper="arXiv:2207.06881")
@@ -37,7 +70,7 @@ def rmt_quadratic() -> RunConfig:
     return _run(
         "rmt_quadratic",
         30,
-        30,
+        RMTConfig(num_memory_tokens=30),
         [
             (QuadraticConfig(max_root=10, max_leading=3), 4000),
             (QuadraticConfig(), 20000),
@@ -46,11 +79,25 @@ def rmt_quadratic() -> RunConfig:
     )
 
 
+def _delayed(name: str, memory: MemoryConfig) -> RunConfig:
+    """Returns a run that learns to copy ever more digits, then to hold them over blanks."""
+    copying = [
+        (CopyReverseConfig(source_len=length), num_steps)
+        for length, num_steps in _SOURCE_STEPS.items()
+        if length <= _HELD_LEN
+    ]
+    holding = [
+        (CopyReverseConfig(source_len=_HELD_LEN, num_blanks=number), num_steps)
+        for number, num_steps in _BLANKS_STEPS.items()
+    ]
+    return _run(name, _HELD_LEN, memory, [*copying, *holding])
+
+
 def _run(
     name: str,
     segment_len: int,
-    num_memory_tokens: int,
-    tasks: list[tuple[SymbolTaskConfig, int]],
+    memory: MemoryConfig,
+    tasks: Sequence[tuple[SymbolTaskConfig, int]],
     num_layers: int = 4,
 ) -> RunConfig:
     last = len(tasks) - 1
@@ -59,7 +106,7 @@ def _run(
         backbone=TinyBackboneConfig(
             family="gpt_neox", d_model=128, num_layers=num_layers, d_ffn=256
         ),
-        memory=RMTConfig(num_memory_tokens=num_memory_tokens),
+        memory=memory,
         recurrence=RecurrenceConfig(segment_len=segment_len),
         stages=tuple(
             StageConfig(

@@ -3,7 +3,9 @@
 Source: Bulatov, Kuratov, Burtsev, "Recurrent Memory Transformer", arXiv:2207.06881. Copy tells the
 source twice, reverse once, and a start token asks for it. Layout of copy: the source, GEN, the
 source, the source, END. The segments are shorter than a row, so what is to be told must go through
-the memory. Where we differ: END stands behind the answer, as in the other tasks.
+the memory. Where we differ: END stands behind the answer, as in the other tasks; and blanks may
+stand before GEN, as in the copying memory problem of Hochreiter and Schmidhuber (1997), so that a
+source of one length is held over any number of segments.
 """
 
 from dataclasses import dataclass
@@ -29,6 +31,9 @@ NUM_SYMBOLS = 10
 GEN_ID, END_ID = 10, 11
 """Before and after the answer."""
 
+BLANK_ID = 12
+"""Between source and GEN."""
+
 VOCAB_SIZE = 16
 """Entries of the vocabulary."""
 
@@ -49,6 +54,9 @@ class CopyReverseConfig(SymbolTaskConfig):
     num_repeats: int = 2
     """How often it is told; the paper copies twice and reverses once."""
 
+    num_blanks: int = 0
+    """Tokens over which the source is held before it is asked for."""
+
     def __post_init__(self) -> None:
         """Checks the options."""
         if self.kind not in ("copy", "reverse"):
@@ -56,6 +64,8 @@ class CopyReverseConfig(SymbolTaskConfig):
         for name in ("source_len", "num_repeats"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 1. Got {getattr(self, name)}.")
+        if self.num_blanks < 0:
+            raise ConfigError(f"`num_blanks` must not be negative. Got {self.num_blanks}.")
 
     @property
     def answer_len(self) -> int:
@@ -64,8 +74,8 @@ class CopyReverseConfig(SymbolTaskConfig):
 
     @property
     def sequence_len(self) -> int:
-        """Tokens of a row: source, GEN and answer."""
-        return self.source_len + 1 + self.answer_len
+        """Tokens of a row: source, blanks, GEN and answer."""
+        return self.source_len + self.num_blanks + 1 + self.answer_len
 
     def build(self) -> "CopyReverse":
         """Returns the task."""
@@ -85,13 +95,14 @@ class CopyReverse(SymbolTask):
         return batch_with_answers(self._draw(rng, num_rows), self.config.answer_len)
 
     def draw_prompts(self, rng: np.random.Generator, num_rows: int) -> Prompts:
-        """Returns sources with GEN, and the answers."""
+        """Returns sources with blanks and GEN, and the answers."""
         return split_answers(self._draw(rng, num_rows), self.config.answer_len)
 
     def _draw(self, rng: np.random.Generator, num_rows: int) -> Int[Tensor, "B T"]:
         config = self.config
         source = rng.integers(NUM_SYMBOLS, size=(num_rows, config.source_len))
         told = source if config.kind == "copy" else source[:, ::-1]
+        blanks = np.full((num_rows, config.num_blanks), BLANK_ID)
         gen, end = np.full((num_rows, 1), GEN_ID), np.full((num_rows, 1), END_ID)
-        rows = [source, gen, *[told] * config.num_repeats, end]
+        rows = [source, blanks, gen, *[told] * config.num_repeats, end]
         return torch.from_numpy(np.concatenate(rows, axis=1))
