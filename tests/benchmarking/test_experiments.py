@@ -32,6 +32,16 @@ def test_recall_stands_by_distance_beside_what_the_pool_still_holds():
     ]
 
 
+def test_another_parameter_than_the_distance_can_head_the_columns():
+    name, told = "recall.exact_match", {"recipe": "tracking", "memory": "on"}
+    table = recall_table(
+        [measured(name, 0.5, distance=9, **told), measured(name, 1.0, distance=0, **told)],
+        axis="distance",
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert rows == [["recipe", "memory", "0", "9"], rows[1], ["`tracking`", "on", "100.0", "50.0"]]
+
+
 def test_arms_stand_in_the_order_asked_for():
     name = "frozen_recall.accuracy"
     table = frozen_table(
