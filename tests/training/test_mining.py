@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from armt.core.errors import ConfigError
+from armt.benchmarking.babilong import train_recorded
+from armt.benchmarking.records import RecordBook
+from armt.core.errors import ConfigError, StateError
 from armt.memories.armt import ARMTConfig
 from armt.tasks.contract import NO_LABEL
 from armt.tasks.encoder import TokenizerEncoder
 from armt.training import mining
 from armt.training.config import MiningConfig, StageConfig
-from armt.training.mining import MinedStream, mine_segments, written_rows
+from armt.training.mining import MinedStream, mine_segments, read_watched
 from armt.training.run import prepare
 from tiny_boxed import tiny_tokenizer
 from training.runs import SEGMENT_LEN, TASK, carried_run, fact_stream, retrieval_run
@@ -39,9 +41,12 @@ def writes(prepared, monkeypatch):
     """Lets a text count as written that holds a token, one of fifty or so; returns that token."""
     counts = np.bincount(stream_of(prepared)._stream.store.tokens)
     token = int(np.abs(counts - counts.sum() // 50).argmin())
-    monkeypatch.setattr(
-        mining, "written_rows", lambda _, ids: torch.from_numpy((ids == token).any(1))
-    )
+
+    def watch(model, ids, state=None):
+        before = model.init_state(len(ids)) if state is None else state
+        return before, torch.from_numpy((ids == token).any(1))
+
+    monkeypatch.setattr(mining, "read_watched", watch)
     return token
 
 
@@ -72,10 +77,37 @@ def test_a_memory_that_writes_everything_is_refused(prepared, tmp_path):
         _ = mine_segments(model, store, 4096, seed=0)
 
 
-def test_a_row_is_written_if_its_state_is_not_empty(prepared):
+def test_how_a_text_begins_does_not_count(prepared, monkeypatch):
+    model, store = prepared[0].trainer.recurrent, stream_of(prepared)._stream.store
+
+    def watch(model, ids, state=None):
+        before = model.init_state(len(ids)) if state is None else state
+        return before, torch.full((len(ids),), state is None)
+
+    monkeypatch.setattr(mining, "read_watched", watch)
+    assert len(mine_segments(model, store, 4096, seed=0)) == 0
+
+
+def test_a_row_is_written_if_its_state_changes(prepared):
     model, store = prepared[0].trainer.recurrent, stream_of(prepared)._stream.store
     ids = store.tokens[: 2 * SEGMENT_LEN].reshape(2, -1)
-    assert not written_rows(model, ids).any()
+    state, is_written = read_watched(model, ids)
+    assert not is_written.any()
+    assert state.num_tokens.tolist() == [SEGMENT_LEN] * 2
+    layer = state.layers[0]
+    told = layer.where(torch.tensor([True, False]), layer.map(torch.ones_like))
+    state = state.with_layers((told, *state.layers[1:]))
+    _, is_written = read_watched(model, ids, state)
+    assert not is_written.any(), "what stands in a memory already is not written"
+
+
+def test_a_memory_that_is_not_finite_is_no_memory_that_writes(prepared):
+    model, store = prepared[0].trainer.recurrent, stream_of(prepared)._stream.store
+    ids = store.tokens[: 2 * SEGMENT_LEN].reshape(2, -1)
+    state = model.init_state(2)
+    broken = state.layers[0].map(lambda each: torch.full_like(each, torch.nan))
+    with pytest.raises(StateError, match="layer 0"):
+        _ = read_watched(model, ids, state.with_layers((broken, *state.layers[1:])))
 
 
 def test_found_segments_stand_in_quiet_rows_only(prepared, tmp_path):
@@ -105,10 +137,13 @@ def test_found_segments_stand_in_quiet_rows_only(prepared, tmp_path):
     assert torch.equal(next(ours.batches(5)).input_ids, later.input_ids)
 
 
-def test_a_run_mines_before_the_stage_and_goes_through(prepared):
+def test_a_run_mines_before_the_stage_and_tells_how_much_it_found(prepared, tmp_path):
     ours, folder = prepared
-    _ = ours.trainer.train()
+    book = RecordBook(tmp_path / "records.jsonl", seed=0, commit="none")
+    _ = train_recorded(ours, book)
+    assert book.holds("mining.segments", stage=1)
     assert np.load(folder / "mined-1.npy").shape == (0, SEGMENT_LEN)
+    assert ours.trainer.streams[1].num_found == 0
     assert ours.trainer.progress.step == ours.trainer.config.num_steps
 
 

@@ -22,7 +22,7 @@ from armt.tasks.babilong.stream import FactStreamConfig
 from armt.tasks.babilong.task_config import BabilongTaskConfig
 from armt.tasks.encoder import TokenizerEncoder
 from armt.training.config import RunConfig
-from armt.training.mining import written_rows
+from armt.training.mining import MinedStream, read_watched
 from armt.training.run import Prepared
 from armt.training.text import load_store
 
@@ -128,6 +128,9 @@ def train_recorded(prepared: Prepared, book: RecordBook, changes: Sequence[str] 
     if not book.holds("train.tokens", **told):
         _ = book.add("train.seconds", progress.seconds, "s", **told)
         _ = book.add("train.tokens", progress.num_tokens, "tokens", **told)
+        for number, stream in enumerate(trainer.streams):
+            if isinstance(stream, MinedStream):
+                _ = book.add("mining.segments", stream.num_found, "segments", stage=number, **told)
     return model
 
 
@@ -171,7 +174,7 @@ def count_written(model: Recurrent, store: BackgroundStore) -> tuple[int, int]:
     num_written = 0
     with evaluation_mode(model):
         for first in range(0, num_rows, _NUM_ROWS):
-            num_written += int(written_rows(model, rows[first : first + _NUM_ROWS]).sum())
+            num_written += int(read_watched(model, rows[first : first + _NUM_ROWS])[1].sum())
     return num_written, num_rows
 
 

@@ -12,8 +12,8 @@ from armt.benchmarking.tables import spell_spread, to_markdown
 def recall_table(records: Sequence[Measurement], axis: str = "distractors") -> str:
     """Returns recall by a parameter of the records, one row for each recipe and arm.
 
-    The parameter is by default how many segments followed a fact. Where a memory is a pool, the last
-    row is the share of a segment's tokens that it still holds.
+    The parameter is by default how many segments followed a fact. Where a memory is a pool, the
+    last row is the share of a segment's tokens that it still holds.
     """
     own = [each for each in records if each.name == "recall.exact_match"]
     cases = dict.fromkeys((str(each.params["recipe"]), str(each.params["memory"])) for each in own)

@@ -2,8 +2,8 @@
 
 What is written by mistake once in a hundred thousand segments costs answers over millions of
 tokens, and is hardly ever seen in training. So before a stage its model reads far more background
-than it is trained on, without gradients; the segments that leave a trace in an empty memory are
-kept, and stand in the stage's texts where nothing is told.
+than it is trained on, without gradients; the segments that change its memory are kept, and stand in
+the stage's texts where nothing is told.
 """
 
 import math
@@ -20,6 +20,7 @@ from armt.core.files import atomic_path
 from armt.core.shapes import Bool, Int, Tensor
 from armt.evaluation.answers import evaluating
 from armt.recurrence.model import Recurrent
+from armt.recurrence.state import RecurrentState
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.stream import FactStream
 from armt.tasks.babilong.walks import BackgroundWalk
@@ -41,6 +42,11 @@ class MinedStream:
     def __init__(self, stream: FactStream, config: MiningConfig, path: Path) -> None:
         """Takes the stream, whose books are read, and the file of segments; see `prepare`."""
         self._stream, self._config, self._path = stream, config, path
+
+    @property
+    def num_found(self) -> int:
+        """Segments that `prepare` has found."""
+        return len(np.load(self._path))
 
     def prepare(self, model: Recurrent) -> None:
         """Mines the segments, unless their file is there.
@@ -81,7 +87,9 @@ class MinedStream:
 def mine_segments(
     model: Recurrent, store: BackgroundStore, num_tokens: int, seed: int
 ) -> Int[np.ndarray, "K L"]:
-    """Reads the books of `store` and returns the segments that leave a trace in an empty memory.
+    """Reads the books of `store` and returns the segments that change a memory.
+
+    How a text begins does not count: many a memory writes once while it is empty.
 
     Args:
         model: the model, in any mode.
@@ -91,6 +99,7 @@ def mine_segments(
 
     Raises:
         ConfigError: more than a tenth is written, as by gates that never close.
+        StateError: the memory is no longer finite.
     """
     segment_len = model.recurrence.segment_len
     rng = np.random.default_rng([seed, _READ_SEED])
@@ -99,11 +108,16 @@ def mine_segments(
     found = [np.zeros((0, segment_len), dtype=store.tokens.dtype)]
     num_rounds = math.ceil(num_tokens / (_NUM_ROWS * size))
     with evaluating(model):
+        begun = np.stack([walk.take(segment_len).tokens for walk in walks])
+        state, _ = read_watched(model, begun)
         for number in range(1, num_rounds + 1):
             rows = np.stack([walk.take(size).tokens for walk in walks])
-            for row in written_rows(model, rows).nonzero()[:, 0].tolist():
+            before = state
+            state, is_written = read_watched(model, rows, before)
+            for row in is_written.nonzero()[:, 0].tolist():
                 segments = rows[row].reshape(-1, segment_len)
-                found.append(segments[written_rows(model, segments).numpy()])
+                fork = before.select_rows(torch.full((len(segments),), row))
+                found.append(segments[read_watched(model, segments, fork)[1].numpy()])
             share = sum(map(len, found)) / (number * _NUM_ROWS * _NUM_SEGMENTS)
             if share > _MOST_WRITTEN:
                 raise ConfigError(
@@ -115,8 +129,26 @@ def mine_segments(
 
 
 @torch.no_grad()
-def written_rows(model: Recurrent, ids: Ids) -> Bool[Tensor, " B"]:
-    """Returns which texts, read from an empty memory, leave a trace in it."""
-    state = model.read(torch.from_numpy(ids.astype(np.int64)))
-    traces = [value for layer in state.layers for value in layer.tensors().values()]
-    return torch.stack([trace.flatten(1).any(1) for trace in traces]).any(0).cpu()
+def read_watched(
+    model: Recurrent, ids: Ids, state: RecurrentState | None = None
+) -> tuple[RecurrentState, Bool[Tensor, " B"]]:
+    """Reads on, by default from an empty memory; returns the state and whose memory changed.
+
+    Raises:
+        StateError: the memory is no longer finite.
+    """
+    before = model.init_state(len(ids)) if state is None else state
+    after = model.read(torch.from_numpy(ids.astype(np.int64)), before)
+    after.check_finite()
+    changes = [
+        _has_changed(old.to(new.device), new)
+        for layers in zip(before.layers, after.layers, strict=True)
+        for old, new in zip(*(layer.tensors().values() for layer in layers), strict=True)
+    ]
+    return after, torch.stack(changes).any(0).cpu()
+
+
+def _has_changed(old: Tensor, new: Tensor) -> Bool[Tensor, " B"]:
+    if old.shape != new.shape:  # a memory that grows
+        return torch.ones(len(new), dtype=torch.bool, device=new.device)
+    return (new != old).flatten(1).any(1)
