@@ -16,9 +16,13 @@ Kind = Literal["memorise", "detect_and_memorise", "reasoning"]
 _GOAL = 0.98
 """Share of right answers at which a stage gives way to the next, longer one."""
 
-_OPTIM = OptimConfig(betas=(0.9, 0.999), weight_decay=1e-3)
-"""With a long memory of squared gradients: once every answer is right the gradients vanish, and
-with a short one the first wrong answer then moves all weights as far as ever: all was forgotten."""
+_OPTIM = OptimConfig(betas=(0.9, 0.999), weight_decay=1e-3, clip_norm=0.02)
+"""All gradients are made equally long, and their squares remembered for long. Through the memory of
+seven segments a batch in ten has a gradient some twenty times as long as the others have, at the
+same loss; a few steps of that length and every answer is forgotten."""
+
+_KEEPING_STEPS = (2400, 1200, 800, 600, 600, 600, 600)
+"""Optimiser steps at most over one segment, two, and so on."""
 
 _DROPOUT = 0.1
 """As in BERT; it is noise on the memory too, without which a fact drifts away after some ten
@@ -52,15 +56,19 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
     ]  # fmt: skip
     keeping = [
         ClassifierStageConfig(
-            num_segments=number, num_steps=600, learning_rate=3e-4, warmup_steps=50, goal=_GOAL
+            num_segments=number,
+            num_steps=num_steps,
+            learning_rate=3e-4,
+            warmup_steps=50,
+            goal=_GOAL,
         )
-        for number in range(1, 8)
+        for number, num_steps in enumerate(_KEEPING_STEPS, start=1)
     ]
     holding = [
         ClassifierStageConfig(
-            num_segments=7, num_steps=num_steps, learning_rate=3e-4, warmup_steps=50, blend=blend
+            num_segments=7, num_steps=num_steps, learning_rate=2e-4, warmup_steps=50, blend=blend
         )
-        for num_steps, blend in zip((800, 3200), _BLENDS[kind], strict=True)
+        for num_steps, blend in zip((600, 2400), _BLENDS[kind], strict=True)
     ]
     return ClassifierRunConfig(
         name="rmt_encoder",

@@ -118,14 +118,18 @@ def mine_segments(
                 segments = rows[row].reshape(-1, segment_len)
                 fork = before.select_rows(torch.full((len(segments),), row))
                 found.append(segments[read_watched(model, segments, fork)[1].numpy()])
-            share = sum(map(len, found)) / (number * _NUM_ROWS * _NUM_SEGMENTS)
-            if share > _MOST_WRITTEN:
-                raise ConfigError(
-                    f"Mining wants a memory that leaves text without facts alone: {share:.0%} of "
-                    "the segments were written. Train it with hard gates and a write penalty "
-                    "first, or leave `mining` out."
-                )
+            _check_share(sum(map(len, found)) / (number * _NUM_ROWS * _NUM_SEGMENTS))
     return np.concatenate(found)
+
+
+def _check_share(share: float) -> None:
+    """Checks that what was written can be mistakes."""
+    if share > _MOST_WRITTEN:
+        raise ConfigError(
+            f"Mining wants a memory that leaves text without facts alone: {share:.0%} of the "
+            "segments were written. Train it with hard gates and a write penalty first, or leave "
+            "`mining` out."
+        )
 
 
 @torch.no_grad()
