@@ -30,6 +30,7 @@ from pages.published import published_mean_table, published_qa1_table, published
 from pages.runs import (
     ALL_KERNELS_RUN,
     COMPARISON_RUN,
+    EXPERIMENT_RUNS,
     FROZEN_RUN,
     KERNELS_RUN,
     QA1_RUNS,
@@ -37,7 +38,6 @@ from pages.runs import (
     RECALL_RUN,
     RESULTS,
     ROOT,
-    SEGMENT_FACTS_RUN,
 )
 from pages.sources import memories_table, modules_list, options_table
 from pages.speed import bench_records, boxed_reading_table
@@ -74,6 +74,12 @@ def records_of(run: str) -> list[Measurement]:
     return load_records(RESULTS / f"{run}.jsonl")
 
 
+def experiments(kind: str) -> list[Measurement]:
+    """Returns the records of the small experiments with this in the names of their recipes."""
+    records = (each for run in EXPERIMENT_RUNS for each in records_of(run))
+    return [each for each in records if kind in str(each.params["recipe"])]
+
+
 TABLES: dict[str, Callable[[], str]] = (
     {
         "floor": lambda: floor_table(MODEL_SHAPES[name] for name in SHOWN_SHAPES),
@@ -91,7 +97,11 @@ TABLES: dict[str, Callable[[], str]] = (
         "recall-capacity": lambda: capacity_table(records_of(RECALL_RUN)),
         "recall-order": lambda: order_table(records_of(RECALL_RUN)),
         "recall-transformer": lambda: transformer_table(records_of(RECALL_RUN)),
-        "segment-facts": lambda: recall_table(records_of(SEGMENT_FACTS_RUN)),
+        "segment-facts": lambda: recall_table(experiments("facts_")),
+        "titled-facts": lambda: recall_table(experiments("titled_")),
+        "topics": lambda: recall_table(experiments("topics_")),
+        "tracking": lambda: recall_table(experiments("tracking_"), "distance"),
+        "delayed-copy": lambda: recall_table(experiments("delayed_copy"), "segments"),
         "frozen-recall": lambda: frozen_table(records_of(FROZEN_RUN), list(frozen_arms())),
         "targets": lambda: goals_table(TARGETS),
         "speed-targets": lambda: goals_table(SPEED_TARGETS),

@@ -73,7 +73,8 @@ RECALL_RUN = "cpu-2026-11-25-factual-recall"
 KERNELS_RUN = "h100-2026-11-27-wave-kernels"
 ALL_KERNELS_RUN = "h100-2026-11-27-kernels"
 FROZEN_RUN = "h100-2026-11-26-frozen-recall"
-SEGMENT_FACTS_RUN = "h100-2026-11-26-segment-facts"
+EXPERIMENT_RUNS = ("h100-2026-11-26-segment-facts", "h100-2026-11-27-memory-experiments")
+"""Files of the small experiments on memories (`benchmarks/memory_experiments.py`)."""
 
 ACCURACY, EXACT_MATCH = "babilong.accuracy", "retrieval.exact_match"
 BITS, TRAINED, READ = "lm.bits_per_byte", "train.seconds", "read.seconds"

@@ -138,8 +138,8 @@ def _fact_stages() -> tuple[StageConfig, ...]:
         text_weight=0.005,
     )
     return (
-        StageConfig(num_steps=1600, learning_rate=2e-3, warmup_steps=100, stream=look_up),
-        StageConfig(num_steps=1200, learning_rate=1e-3, final_learning_rate=1e-4, stream=hold),
+        StageConfig(num_steps=1000, learning_rate=2e-3, warmup_steps=100, stream=look_up),
+        StageConfig(num_steps=1000, learning_rate=1e-3, final_learning_rate=1e-4, stream=hold),
     )
 
 
