@@ -56,13 +56,9 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
     ]  # fmt: skip
     keeping = [
         ClassifierStageConfig(
-            num_segments=number,
-            num_steps=num_steps,
-            learning_rate=3e-4,
-            warmup_steps=50,
-            goal=_GOAL,
+            num_segments=number, num_steps=steps, learning_rate=3e-4, warmup_steps=50, goal=_GOAL
         )
-        for number, num_steps in enumerate(_KEEPING_STEPS, start=1)
+        for number, steps in enumerate(_KEEPING_STEPS, start=1)
     ]
     holding = [
         ClassifierStageConfig(
