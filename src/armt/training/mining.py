@@ -108,7 +108,7 @@ def mine_segments(
     found = [np.zeros((0, segment_len), dtype=store.tokens.dtype)]
     num_rounds = math.ceil(num_tokens / (_NUM_ROWS * size))
     with evaluating(model):
-        begun = np.stack([walk.take(segment_len).tokens for walk in walks])
+        begun = np.stack([walk.take(size).tokens for walk in walks])
         state, _ = read_watched(model, begun)
         for number in range(1, num_rounds + 1):
             rows = np.stack([walk.take(size).tokens for walk in walks])
