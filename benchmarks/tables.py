@@ -101,6 +101,7 @@ TABLES: dict[str, Callable[[], str]] = (
         "titled-facts": lambda: recall_table(experiments("titled_")),
         "topics": lambda: recall_table(experiments("topics_")),
         "tracking": lambda: recall_table(experiments("tracking_"), "distance"),
+        "delayed-copy": lambda: recall_table(experiments("delayed_copy"), "segments"),
         "frozen-recall": lambda: frozen_table(records_of(FROZEN_RUN), list(frozen_arms())),
         "targets": lambda: goals_table(TARGETS),
         "speed-targets": lambda: goals_table(SPEED_TARGETS),

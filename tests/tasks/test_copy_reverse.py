@@ -31,6 +31,16 @@ def test_blanks_stand_between_source_and_question_and_change_nothing_else():
     assert torch.equal(prompts.answer_ids, without.answer_ids)
 
 
+def test_batches_have_any_whole_number_of_source_lengths_of_blanks():
+    task, rng = CopyReverseConfig(source_len=5, num_blanks=11).build(), np.random.default_rng(0)
+    batches = [task.draw_batch(rng, 2).input_ids for _ in range(60)]
+    for ids in batches:
+        num_blanks = (ids == BLANK_ID).sum(1)
+        assert (num_blanks == num_blanks[0]).all()
+        assert ids.shape[1] == 5 + int(num_blanks[0]) + 1 + 11
+    assert {(ids == BLANK_ID).sum().item() // 2 for ids in batches} == {0, 5, 10}
+
+
 def test_the_published_lengths():
     copy = CopyReverseConfig()
     reverse = CopyReverseConfig(kind="reverse", num_repeats=1)

@@ -54,7 +54,10 @@ def rmt_reverse() -> RunConfig:
 
 @RECIPES.register("rmt_delayed_copy", paper="arXiv:2207.06881")
 def rmt_delayed_copy() -> RunConfig:
-    """Copy after blanks: 12 digits in a segment of 12, asked for up to four segments later."""
+    """Copy after blanks: 12 digits in a segment of 12, asked for up to four segments later.
+
+    Trained on one number of blanks after another, it kept nothing over more (docs/memories/rmt.md).
+    """
     return _delayed("rmt_delayed_copy", RMTConfig(num_memory_tokens=_HELD_LEN))
 
 

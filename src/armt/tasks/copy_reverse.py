@@ -55,7 +55,9 @@ class CopyReverseConfig(SymbolTaskConfig):
     """How often it is told; the paper copies twice and reverses once."""
 
     num_blanks: int = 0
-    """Tokens over which the source is held before it is asked for."""
+    """Tokens over which the source is held before it is asked for. In training a batch has any
+    whole number of source lengths of them, up to this; else what is held over one number of
+    segments is lost over every other."""
 
     def __post_init__(self) -> None:
         """Checks the options."""
@@ -92,17 +94,20 @@ class CopyReverse(SymbolTask):
 
     def draw_batch(self, rng: np.random.Generator, num_rows: int) -> Batch:
         """Returns rows to train on."""
-        return batch_with_answers(self._draw(rng, num_rows), self.config.answer_len)
+        source_len = self.config.source_len
+        num_blanks = source_len * int(rng.integers(self.config.num_blanks // source_len + 1))
+        return batch_with_answers(self._draw(rng, num_rows, num_blanks), self.config.answer_len)
 
     def draw_prompts(self, rng: np.random.Generator, num_rows: int) -> Prompts:
         """Returns sources with blanks and GEN, and the answers."""
-        return split_answers(self._draw(rng, num_rows), self.config.answer_len)
+        rows = self._draw(rng, num_rows, self.config.num_blanks)
+        return split_answers(rows, self.config.answer_len)
 
-    def _draw(self, rng: np.random.Generator, num_rows: int) -> Int[Tensor, "B T"]:
+    def _draw(self, rng: np.random.Generator, num_rows: int, num_blanks: int) -> Int[Tensor, "B T"]:
         config = self.config
         source = rng.integers(NUM_SYMBOLS, size=(num_rows, config.source_len))
         told = source if config.kind == "copy" else source[:, ::-1]
-        blanks = np.full((num_rows, config.num_blanks), BLANK_ID)
+        blanks = np.full((num_rows, num_blanks), BLANK_ID)
         gen, end = np.full((num_rows, 1), GEN_ID), np.full((num_rows, 1), END_ID)
         rows = [source, blanks, gen, *[told] * config.num_repeats, end]
         return torch.from_numpy(np.concatenate(rows, axis=1))
