@@ -89,7 +89,7 @@ def mine_segments(
 ) -> Int[np.ndarray, "K L"]:
     """Reads the books of `store` and returns the segments that change a memory.
 
-    How a text begins does not count: many a memory writes once while it is empty.
+    How a text begins does not count: a memory may write once because it is empty.
 
     Args:
         model: the model, in any mode.
