@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from armt.benchmarking.records import Measurement
 from armt.benchmarking.tables import spell_spread, to_markdown
 
+DISTANCE = "distractors"
+"""Parameter of a record: how many segments followed a fact."""
 
-def recall_table(records: Sequence[Measurement], axis: str = "distractors") -> str:
+
+def recall_table(records: Sequence[Measurement], axis: str = DISTANCE) -> str:
     """Returns recall by a parameter of the records, one row for each recipe and arm.
 
     The parameter is by default how many segments followed a fact. Where a memory is a pool, the
@@ -36,12 +39,12 @@ def recall_table(records: Sequence[Measurement], axis: str = "distractors") -> s
 
 def frozen_table(records: Sequence[Measurement], arms: Sequence[str]) -> str:
     """Returns accuracy with a frozen backbone by how many segments followed a fact, arm by arm."""
-    axis, own = "distractors", [each for each in records if each.name == "frozen_recall.accuracy"]
+    own = [each for each in records if each.name == "frozen_recall.accuracy"]
     rows = [
-        [arm, *_shares_at(axis, own, [each for each in own if each.params["arm"] == arm])]
+        [arm, *_shares_at(DISTANCE, own, [each for each in own if each.params["arm"] == arm])]
         for arm in arms
     ]
-    return to_markdown(["arm", *_heads(axis, own)], rows)
+    return to_markdown(["arm", *_heads(DISTANCE, own)], rows)
 
 
 def _case(record: Measurement) -> tuple[str, str]:

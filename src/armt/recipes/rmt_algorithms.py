@@ -1,6 +1,7 @@
 """Copy, reverse and quadratic equations with a recurrent memory, after the RMT paper."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from armt.backbones.tiny import TinyBackboneConfig
 from armt.core.config import MemoryConfig
@@ -13,10 +14,12 @@ from armt.tasks.quadratic import QuadraticConfig
 from armt.tasks.symbols import SymbolTaskConfig
 from armt.training.config import RunConfig, StageConfig
 
+Lesson = tuple[SymbolTaskConfig, int]
+"""A task and how many optimiser steps it is trained for."""
+
 _SOURCE_STEPS = {3: 300, 6: 1000, 12: 2000, 24: 6000}
 """Optimiser steps at each length of the source; the paper has 24 only, for some hundred thousand
 steps at a tenth of the rate."""
-
 
 _HELD_LEN = 12
 """Digits of the source that is held: one segment of them."""
@@ -28,28 +31,14 @@ _BLANKS_STEPS = {12: 600, 24: 600, 48: 1200}
 @RECIPES.register("rmt_copy", paper="arXiv:2207.06881")
 def rmt_copy() -> RunConfig:
     """Copy: 24 digits, told again twice, through segments of 12 tokens."""
-    tasks = {length: CopyReverseConfig(source_len=length) for length in _SOURCE_STEPS}
-    return _run(
-        "rmt_copy",
-        12,
-        RMTConfig(num_memory_tokens=24),
-        [(tasks[length], _SOURCE_STEPS[length]) for length in tasks],
-    )
+    return _run("rmt_copy", 12, RMTConfig(num_memory_tokens=24), _growing(CopyReverseConfig()))
 
 
 @RECIPES.register("rmt_reverse", paper="arXiv:2207.06881")
 def rmt_reverse() -> RunConfig:
     """Reverse: 24 digits, told again backwards, through segments of 12 tokens."""
-    tasks = {
-        length: CopyReverseConfig(kind="reverse", source_len=length, num_repeats=1)
-        for length in _SOURCE_STEPS
-    }
-    return _run(
-        "rmt_reverse",
-        12,
-        RMTConfig(num_memory_tokens=24),
-        [(tasks[length], _SOURCE_STEPS[length]) for length in tasks],
-    )
+    reverse = CopyReverseConfig(kind="reverse", num_repeats=1)
+    return _run("rmt_reverse", 12, RMTConfig(num_memory_tokens=24), _growing(reverse))
 
 
 @RECIPES.register("rmt_delayed_copy", paper="arXiv:2207.06881")
@@ -82,28 +71,32 @@ def rmt_quadratic() -> RunConfig:
     )
 
 
+def _growing(task: CopyReverseConfig) -> list[Lesson]:
+    """Returns the task and its steps at each length of the source, up to its own."""
+    return [
+        (replace(task, source_len=length), num_steps)
+        for length, num_steps in _SOURCE_STEPS.items()
+        if length <= task.source_len
+    ]
+
+
 def _delayed(name: str, memory: MemoryConfig) -> RunConfig:
     """Returns a run that learns to copy ever more digits, then to hold them over blanks."""
-    copying = [
-        (CopyReverseConfig(source_len=length), num_steps)
-        for length, num_steps in _SOURCE_STEPS.items()
-        if length <= _HELD_LEN
-    ]
+    task = CopyReverseConfig(source_len=_HELD_LEN)
     holding = [
-        (CopyReverseConfig(source_len=_HELD_LEN, num_blanks=number), num_steps)
-        for number, num_steps in _BLANKS_STEPS.items()
+        (replace(task, num_blanks=number), num_steps) for number, num_steps in _BLANKS_STEPS.items()
     ]
-    return _run(name, _HELD_LEN, memory, [*copying, *holding])
+    return _run(name, _HELD_LEN, memory, [*_growing(task), *holding])
 
 
 def _run(
     name: str,
     segment_len: int,
     memory: MemoryConfig,
-    tasks: Sequence[tuple[SymbolTaskConfig, int]],
+    lessons: Sequence[Lesson],
     num_layers: int = 4,
 ) -> RunConfig:
-    last = len(tasks) - 1
+    last = len(lessons) - 1
     return RunConfig(
         name=name,
         backbone=TinyBackboneConfig(
@@ -120,6 +113,6 @@ def _run(
                 batch_size=128,
                 stream=task,
             )
-            for number, (task, num_steps) in enumerate(tasks)
+            for number, (task, num_steps) in enumerate(lessons)
         ),
     )
