@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from types import GeneratorType
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from armt.benchmarking.contexts import attend_to_all, pieces
 from armt.benchmarking.reading import EAGER, auto_choice, read_eagerly, reader, set_schedule
 from armt.benchmarking.sweep import MEASURES
 from armt.benchmarking.training import make_batch
+from armt.recurrence.model import Recurrent
 from armt.tasks.contract import NO_LABEL
 from benchmarking.benches import CASE, CONFIG, make_bench
 
@@ -125,6 +127,21 @@ def test_long_texts_are_read_once_each(tmp_path):
     assert [each.name for each in measured] == names * 2
     assert [each.params["tokens"] for each in measured] == [24] * 3 + [40] * 3
     assert {each.params["chosen"] for each in measured} == {"sequential"}
+
+
+def test_long_texts_are_warmed_up_by_the_loop_that_is_measured(tmp_path, monkeypatch):
+    """A text handed whole is known to be short, and may be read by another loop."""
+    handed, read = [], Recurrent.read
+
+    def watched(self, source, *args, **options):
+        handed.append(type(source))
+        return read(self, source, *args, **options)
+
+    monkeypatch.setattr(Recurrent, "read", watched)
+    bench, _ = make_bench(tmp_path)
+    MEASURES["long"](bench, CASE)
+    assert len(handed) == 2 + 2
+    assert set(handed) == {GeneratorType}
 
 
 def test_pieces_repeat_the_held_tokens():

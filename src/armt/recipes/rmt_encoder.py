@@ -18,8 +18,8 @@ _GOAL = 0.98
 
 _OPTIM = OptimConfig(betas=(0.9, 0.999), weight_decay=1e-3, clip_norm=0.02)
 """All gradients are made equally long, and their squares remembered for long. Through the memory of
-seven segments a batch in ten has a gradient some twenty times as long as the others have, at the
-same loss; a few steps of that length and every answer is forgotten."""
+seven segments some batches have a gradient many times as long as others have at the same loss, and
+where steps were as long as that every answer was forgotten."""
 
 _KEEPING_STEPS = (2400, 1200, 800, 600, 600, 600, 600)
 """Optimiser steps at most over one segment, two, and so on."""
