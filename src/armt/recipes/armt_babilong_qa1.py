@@ -111,5 +111,6 @@ def _carried_stream(gap_len: tuple[int, int], epoch_steps: int) -> FactStreamCon
         border_share=BORDER_SHARE,
         epoch_steps=epoch_steps,
         confuser_gap=400,
-        confuser_border_share=BORDER_SHARE,
+        confuser_border_share=2 * BORDER_SHARE,
+        half_fact_share=0.5,
     )

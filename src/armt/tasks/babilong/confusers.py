@@ -87,6 +87,8 @@ class Confusers:
         self._either = np.union1d(people, things)
         self._swaps = NameSwaps(store, encoder, worlds)
         self._names = spellings((*words.people, *words.things), encoder)
+        self._facts = [fact for world in worlds for fact in world.sentences.facts]
+        self._encode = encoder.encode
 
     def draw(self, rng: np.random.Generator, num_sentences: int) -> list[Ids]:
         """Draws sentences with replacement; none if the store has no such sentence."""
@@ -116,6 +118,18 @@ class Confusers:
             "No sentence of the background names a person or a place of the world "
             f"({_MOST_TRIES:,} were drawn). Give more text, or set `border_share` to 0."
         )
+
+    def draw_half(self, rng: np.random.Generator) -> tuple[Ids, bool]:
+        """Draws a part of a fact, cut anywhere; says whether it is the first one."""
+        fact = self._facts[int(rng.integers(len(self._facts)))]
+        ids = np.asarray(self._encode(" " + fact))
+        cut = int(rng.integers(1, len(ids)))
+        is_first = bool(rng.random() < 0.5)
+        return (ids[:cut] if is_first else ids[cut:]), is_first
+
+    def tell(self, tokens: Ids) -> bool:
+        """Whether a fact stands in a text word for word."""
+        return self._swaps.tell(tokens)
 
     def mix(self, background: Background, rng: np.random.Generator, mean_gap: int) -> Background:
         """Puts sentences into gaps of `background`, one in `mean_gap` tokens on average."""
@@ -180,13 +194,17 @@ class NameSwaps:
             number = rng.choice(self._moving if is_moving else self._numbers)
             sentence = _sentence(self._store, int(number))
             swapped = self._swap(sentence, rng)
-            text = self._decode(swapped)
-            if not any(fact in text for fact in self._facts):
+            if not self.tell(swapped):
                 return swapped
         raise DataError(
             "With the world's names put in, the sentences of the background become facts of the "
             f"world ({_MOST_TRIES:,} were tried). Give more text, or set `confuser_gap` to 0."
         )
+
+    def tell(self, tokens: Ids) -> bool:
+        """Whether a fact stands in a text word for word."""
+        text = self._decode(tokens)
+        return any(fact in text for fact in self._facts)
 
     def _find(self, tokens: Ids) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Marks the tokens that are a whole name, and those that are a whole noun after "the"."""

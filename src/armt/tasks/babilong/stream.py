@@ -87,6 +87,10 @@ class FactStreamConfig(Config):
     """Share of the borders over which a confusing sentence is written, so that what a border cuts
     need not be a fact; see `confuser_gap`."""
 
+    half_fact_share: float = 0.0
+    """Share of these borders at which half a fact stands instead, its first half before the border
+    or its second half after it: what is cut is no fact until both were read."""
+
     epoch_steps: int = 1
     """Most batches over which a row's text goes on; drawn log-uniformly from 1 up."""
 
@@ -107,7 +111,8 @@ class FactStreamConfig(Config):
         if self.confuser_gap < 0:
             raise ConfigError(f"`confuser_gap` must not be negative. Got {self.confuser_gap}.")
         self._check_tasks()
-        for name in ("text_weight", "border_share", "confuser_border_share"):
+        shares = ("text_weight", "border_share", "confuser_border_share", "half_fact_share")
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"`{name}` must lie in [0, 1]. Got {getattr(self, name)}.")
         for name in ("tail_len", "gap_len"):
@@ -144,6 +149,11 @@ class FactStreamConfig(Config):
                     f"There is no border where nothing is carried: set `carry_len`, or `{name}` to "
                     f"0. Got {getattr(self, name)}."
                 )
+        if self.half_fact_share and not self.confuser_border_share:
+            raise ConfigError(
+                "Halves of facts stand at borders that are confused: set `confuser_border_share`, "
+                f"or `half_fact_share` to 0. Got {self.half_fact_share}."
+            )
         if self.is_dense and self.carry_len:
             raise ConfigError(f"A dense row is not carried on. Got `carry_len` {self.carry_len}.")
 
@@ -301,14 +311,18 @@ class _Row:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether no fact, nor a part of one, stands in the carried text of this batch."""
+        """Whether no fact, nor a part of one, stands in the carried text of this batch.
+
+        The second half of a fact alone is none: it can be told from one, and should leave no trace.
+        """
         carry_len, text = self._stream.config.carry_len, self._text
         start = self._step * carry_len
         ended, begun = (
             np.searchsorted(text.fact_ends, start, side="right"),
             np.searchsorted(text.fact_starts, start + carry_len),
         )
-        return int(ended) == int(begun)
+        has_half = ((self._half_ends >= start) & (self._half_ends <= start + carry_len)).any()
+        return int(ended) == int(begun) and not has_half
 
     def ask(self, preview_len: int) -> Items:
         """Sets the end of the preview, before a fact that it would cut, and asks what is known.
@@ -349,9 +363,11 @@ class _Row:
         cuts = BorderCuts(config.border_share, config.segment_len)
         shape = (text_len, config.carry_len + config.tail_len[0])
         self._text = draw_row_text(source, self._table, rng, shape, config.gap_len, cuts)
+        self._half_ends = np.zeros(0, dtype=np.int64)
         if stream.confusers is not None and config.confuser_border_share:
             others = BorderCuts(config.confuser_border_share, config.segment_len)
-            confuse_borders(self._text, rng, others, stream.confusers)
+            share = config.half_fact_share
+            self._half_ends = confuse_borders(self._text, rng, others, stream.confusers, share)
         drawn = rng.random((self._num_steps, self._text.known.shape[1]))
         self._priorities = self._table.priorities(drawn)
         # fillers begin at sentences of the book in which the walk has arrived, not too near its end
