@@ -38,6 +38,7 @@ def row_texts(encoder, run, row):
         (SHORT, 2),
         ({**CARRIED, "carry_len": 64, "border_share": 0.8}, 3),
         ({**CARRIED, "carry_len": 64, "confuser_border_share": 0.8}, 3),
+        ({**CARRIED, "carry_len": 64, "confuser_border_share": 0.8, "half_fact_share": 0.7}, 3),
     ],
 )
 def test_every_answer_follows_from_what_was_read(store, encoder, options, num_asked):

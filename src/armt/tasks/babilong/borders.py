@@ -13,8 +13,9 @@ import numpy as np
 from armt.tasks.babi.world import IntArray
 from armt.tasks.babilong.confusers import Confusers
 from armt.tasks.babilong.row_text import BorderCuts, RowText
+from armt.tasks.contract import Ids
 
-_REACH = 16
+_REACH = 32
 """Tokens on either side within which half a fact could become a whole one."""
 
 
@@ -52,7 +53,7 @@ def confuse_borders(
     return np.asarray(half_ends, dtype=np.int64)
 
 
-def _put(text: RowText, start: int, ids: IntArray, confusers: Confusers | None = None) -> bool:
+def _put(text: RowText, start: int, ids: Ids, confusers: Confusers | None = None) -> bool:
     """Writes over the text, unless a fact stands there or, given confusers, would then; says so."""
     tokens, fact_starts = text.tokens, text.fact_starts
     stop = start + len(ids)
