@@ -112,7 +112,7 @@ def test_a_row_with_a_first_half_is_not_quiet(store, encoder):
 
 
 def test_halves_need_confused_borders():
-    with pytest.raises(ConfigError, match="`half_fact_share` to 0. Got 0.5"):
+    with pytest.raises(ConfigError, match=r"`half_fact_share` to 0. Got 0.5"):
         _ = FactStreamConfig(carry_len=128, half_fact_share=0.5)
     with pytest.raises(ConfigError, match=r"`half_fact_share` must lie in \[0, 1\]"):
         _ = FactStreamConfig(carry_len=128, confuser_border_share=0.5, half_fact_share=1.5)
