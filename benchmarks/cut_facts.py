@@ -1,0 +1,117 @@
+"""Measures what a border of segments does to a fact that it cuts, and half a fact to what is known.
+
+    python benchmarks/cut_facts.py --folder runs/qa1 --trained runs/qa1/weights.safetensors \
+        --results benchmarks/results/NAME.jsonl
+
+Someone's place is told in the first of three segments of held-out prose. At the border between the
+second and the third stands nothing, the first half of another fact about the same person, the
+second half of one, or a whole one. Asked at the end, the person is where the last whole fact says.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from records import add_run_options, open_book
+
+from armt.benchmarking.babilong import exam_of, load_weights
+from armt.evaluation.answers import answer_after, evaluating
+from armt.recipes.registry import RECIPES
+from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES, move_text, where_question
+from armt.tasks.babilong import BackgroundStore, BackgroundWalk
+from armt.tasks.babilong.sample import spell_answer, spell_question
+from armt.tasks.contract import Ids, Sample
+from armt.tasks.encoder import TokenizerEncoder
+from armt.training.run import prepare
+
+KINDS = ("nothing", "first half", "second half", "whole fact")
+
+_NUM_SEGMENTS, _NUM_ROWS = 3, 32
+
+
+class _Source(NamedTuple):
+    """What the texts are made of."""
+
+    store: BackgroundStore
+    encoder: TokenizerEncoder
+    segment_len: int
+
+
+def main() -> None:
+    """Measures every kind."""
+    options = _options()
+    config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
+    prepared = prepare(config, options.folder, [])
+    encoder, model = prepared.encoder, prepared.trainer.recurrent.eval()
+    assert encoder is not None, "the recipe has text"
+    load_weights(model, options.trained)
+    book = open_book(options.results, options.seed, options.commit)
+    exam = exam_of(config, encoder, options.folder, book)
+    source = _Source(exam.store, encoder, config.recurrence.segment_len)
+    for kind in KINDS:
+        rng = np.random.default_rng([options.seed, KINDS.index(kind)])
+        num_right = 0
+        for start in range(0, options.num_samples, _NUM_ROWS):
+            num_rows = min(_NUM_ROWS, options.num_samples - start)
+            samples = [_sample(source, kind, rng) for _ in range(num_rows)]
+            texts = np.stack([next(sample.context()) for sample in samples])
+            with evaluating(model):
+                state = model.read(torch.from_numpy(texts))
+                answers = answer_after(model, samples, state, arms=["on"], end_id=encoder.end_id)
+            pairs = zip(answers["on"], samples, strict=True)
+            num_right += sum(encoder.decode(ids).strip() == each.answer for ids, each in pairs)
+        _ = book.add(
+            "memory.border_accuracy", num_right / options.num_samples, "share", kind=kind,
+            num_samples=options.num_samples, model=config.name,
+        )  # fmt: skip
+
+
+def _sample(source: _Source, kind: str, rng: np.random.Generator) -> Sample:
+    """Returns a text with its question."""
+    store, encoder, segment_len = source
+    person = int(rng.integers(len(PEOPLE)))
+    old, new = (int(place) for place in rng.choice(len(PLACES), 2, replace=False))
+    first, second = (_fact(encoder, person, place, rng) for place in (old, new))
+    text_len, border = _NUM_SEGMENTS * segment_len, (_NUM_SEGMENTS - 1) * segment_len
+    text = BackgroundWalk(store, rng).take(text_len).tokens[:text_len].astype(np.int64)
+    start = int(rng.integers(segment_len - len(first)))
+    text[start : start + len(first)] = first
+    cut = int(rng.integers(1, len(second)))
+    if kind in ("first half", "whole fact"):
+        text[border - cut : border] = second[:cut]
+    if kind in ("second half", "whole fact"):
+        text[border : border + len(second) - cut] = second[cut:]
+    place, question = PLACES[new if kind == "whole fact" else old], where_question(person)
+    return Sample(
+        task="qa1",
+        length=text_len,
+        index=0,
+        context=partial(iter, [text]),
+        context_len=text_len,
+        text=partial(iter, [encoder.decode(text.tolist())]),
+        question=question,
+        question_ids=spell_question(encoder, question),
+        answer=place,
+        answer_ids=spell_answer(encoder, place),
+    )
+
+
+def _fact(encoder: TokenizerEncoder, person: int, place: int, rng: np.random.Generator) -> Ids:
+    verb = int(rng.integers(len(MOVE_VERBS)))
+    return np.asarray(encoder.encode(" " + move_text(person, verb, place)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run_options(parser)
+    _ = parser.add_argument("--recipe", default="armt_babilong_qa1")
+    _ = parser.add_argument("--trained", type=Path, required=True, help="weights to measure")
+    _ = parser.add_argument("--num-samples", type=int, default=256)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
