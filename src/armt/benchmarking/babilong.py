@@ -14,15 +14,16 @@ from safetensors.torch import load_file, save_file
 from armt.backbones.modes import evaluation_mode
 from armt.benchmarking.records import RecordBook
 from armt.core.errors import DataError
+from armt.core.shapes import Bool, Tensor
 from armt.evaluation.answers import answer_samples
 from armt.recurrence.model import Recurrent
+from armt.recurrence.state import RecurrentState
 from armt.tasks.babilong.sample import BabilongTask
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.stream import FactStreamConfig
 from armt.tasks.babilong.task_config import BabilongTaskConfig
 from armt.tasks.encoder import TokenizerEncoder
 from armt.training.config import RunConfig
-from armt.training.mining import MinedStream, read_watched
 from armt.training.run import Prepared
 from armt.training.text import load_store
 
@@ -128,9 +129,6 @@ def train_recorded(prepared: Prepared, book: RecordBook, changes: Sequence[str] 
     if not book.holds("train.tokens", **told):
         _ = book.add("train.seconds", progress.seconds, "s", **told)
         _ = book.add("train.tokens", progress.num_tokens, "tokens", **told)
-        for number, stream in enumerate(trainer.streams):
-            if isinstance(stream, MinedStream):
-                _ = book.add("mining.segments", stream.num_found, "segments", stage=number, **told)
     return model
 
 
@@ -174,8 +172,20 @@ def count_written(model: Recurrent, store: BackgroundStore) -> tuple[int, int]:
     num_written = 0
     with evaluation_mode(model):
         for first in range(0, num_rows, _NUM_ROWS):
-            num_written += int(read_watched(model, rows[first : first + _NUM_ROWS])[1].sum())
+            part = torch.from_numpy(rows[first : first + _NUM_ROWS])
+            empty = model.init_state(len(part))
+            num_written += int(_has_changed(empty, model.read(part, empty)).sum())
     return num_written, num_rows
+
+
+def _has_changed(before: RecurrentState, after: RecurrentState) -> Bool[Tensor, " B"]:
+    """Returns in which rows a memory of fixed size holds another value than before."""
+    changes = [
+        (old.to(new.device) != new).flatten(1).any(1)
+        for layers in zip(before.layers, after.layers, strict=True)
+        for old, new in zip(*(layer.tensors().values() for layer in layers), strict=True)
+    ]
+    return torch.stack(changes).any(0)
 
 
 def save_weights(model: Recurrent, path: Path) -> None:

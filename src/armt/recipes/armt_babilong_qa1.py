@@ -1,13 +1,11 @@
 """Single-fact questions over millions of tokens, learned from scratch on one GPU in minutes."""
 
-from dataclasses import replace
-
 from armt.backbones.tiny import TinyBackboneConfig
 from armt.memories.armt import ARMTConfig
 from armt.recipes.registry import RECIPES
 from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.babilong.stream import FactStreamConfig
-from armt.training.config import MiningConfig, RunConfig, StageConfig, TextConfig
+from armt.training.config import RunConfig, StageConfig, TextConfig
 
 SEGMENT_LEN = 512
 
@@ -33,28 +31,6 @@ def armt_babilong_qa1() -> RunConfig:
         text=TextConfig(),
         stages=(_look_up(), _hold(), _hold_on(), _hold_long()),
         precision="bfloat16",
-    )
-
-
-@RECIPES.register("armt_babilong_qa1_mined", paper="arXiv:2407.04841")
-def armt_babilong_qa1_mined() -> RunConfig:
-    """The QA1 recipe, then twice a short stage on what the memory writes by mistake.
-
-    Over tens of millions of tokens answers are lost to background that is written once in a hundred
-    thousand segments (docs/report.md). Each stage first reads background until it has some.
-    """
-    run = armt_babilong_qa1()
-    return replace(
-        run, name="armt_babilong_qa1_mined", stages=(*run.stages, _unlearn(), _unlearn())
-    )
-
-
-def _unlearn() -> StageConfig:
-    return replace(
-        _hold_long(),
-        num_steps=500,
-        learning_rate=3e-4,
-        mining=MiningConfig(num_tokens=400_000_000),
     )
 
 

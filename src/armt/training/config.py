@@ -25,25 +25,6 @@ class TextConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MiningConfig(Config):
-    """How background that is written by mistake is found before a stage; see `mining`."""
-
-    num_tokens: int
-    """Tokens of background that are read."""
-
-    share: float = 0.5
-    """Share of the quiet rows of a batch that get one of the segments found."""
-
-    def __post_init__(self) -> None:
-        """Checks the options."""
-        if self.num_tokens < 1 or not 0 < self.share <= 1:
-            raise ConfigError(
-                "Mining reads at least one token and puts what it finds into a share of the rows "
-                f"in (0, 1]. Got {self.num_tokens} and {self.share}."
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
 class StageConfig(Config):
     """One stage of a curriculum."""
 
@@ -77,10 +58,6 @@ class StageConfig(Config):
     """Weight in the loss of what the memory has as a loss of its own, averaged over layers: M+
     teaches its retriever so, and HMT its search."""
 
-    mining: MiningConfig | None = None
-    """Reads background before the stage for what is written by mistake, which then stands in its
-    texts; only for texts that are carried on."""
-
     memory_changes: tuple[str, ...] = ()
     """Options of the memory that are others in this stage, such as `use_recall=false` (HMT)."""
 
@@ -109,12 +86,6 @@ class StageConfig(Config):
             )
         if self.learning_rate <= 0:
             raise ConfigError(f"`learning_rate` must be positive. Got {self.learning_rate}.")
-        is_carried = isinstance(self.stream, FactStreamConfig) and self.stream.carry_len > 0
-        if self.mining is not None and not is_carried:
-            raise ConfigError(
-                "Mining is for facts in texts that are carried on: give a `FactStreamConfig` with "
-                "`carry_len`, or leave `mining` out."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

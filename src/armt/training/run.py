@@ -14,13 +14,11 @@ from armt.core.files import write_text
 from armt.memories.none import NoMemoryConfig
 from armt.recurrence.attach import attach
 from armt.recurrence.model import Recurrent
-from armt.tasks.babilong.stream import FactStream
 from armt.tasks.contract import TrainingStream
 from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.language_modeling import LanguageModelingConfig
 from armt.tasks.symbols import SymbolTaskConfig
 from armt.training.config import RunConfig, StageConfig
-from armt.training.mining import MinedStream
 from armt.training.text import load_encoder, load_store
 from armt.training.trainer import Callback, Trainer
 
@@ -52,10 +50,7 @@ def prepare(
     texts = text_folder or folder
     encoder = None if config.text is None else load_encoder(texts, config.text)
     model = build_model(config, encoder)
-    streams = [
-        _mined(_stream(config, stage, texts, encoder), stage, folder / f"mined-{number}.npy")
-        for number, stage in enumerate(config.stages)
-    ]
+    streams = [_stream(config, stage, texts, encoder) for stage in config.stages]
     _check_rows(config, streams)
     _check_own_loss(config, model)
     return Prepared(Trainer(model, streams, config, folder, callbacks), encoder)
@@ -111,14 +106,6 @@ def _stream(
     if isinstance(stage.stream, LanguageModelingConfig):
         return stage.stream.build(store, encoder).stream(stage.batch_size, seed)
     return stage.stream.build(store, encoder, seed)
-
-
-def _mined(stream: TrainingStream, stage: StageConfig, path: Path) -> TrainingStream:
-    """Returns a stage's stream, with what is mined before the stage if it asks for that."""
-    if stage.mining is None:
-        return stream
-    assert isinstance(stream, FactStream), "a stage that mines has facts in texts"
-    return MinedStream(stream, stage.mining, path)
 
 
 def _check_rows(config: RunConfig, streams: Sequence[TrainingStream]) -> None:

@@ -20,7 +20,6 @@ from armt.training.config import RunConfig, StageConfig
 from armt.training.descent import descend
 from armt.training.graphed import GraphedStepper
 from armt.training.loader import load_batches
-from armt.training.mining import MinedStream
 from armt.training.optim import MasterAdamW, cast_weights, learning_rate_at
 from armt.training.step import EagerStepper, Stepper, StepResult
 from armt.training.stopping import StopRequest, stop_requests
@@ -144,12 +143,9 @@ class Trainer:
         start = self.progress.step - before
         if start == 0:
             self.carried = None
-        stream = self.streams[number]
-        if isinstance(stream, MinedStream):
-            stream.prepare(self.recurrent)
         stepper = self._stepper(stage)
         is_pinned = self.accelerator.device.type == "cuda"
-        batches = load_batches(stream, start, is_pinned=is_pinned)
+        batches = load_batches(self.streams[number], start, is_pinned=is_pinned)
         self._tally = _Tally()
         for step, batch in zip(range(start, stage.num_steps), batches, strict=False):
             self.optimizer.set_learning_rate(learning_rate_at(stage, step))
