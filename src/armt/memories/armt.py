@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from armt.core.config import MemoryConfig
 from armt.core.contract import LayerMemory
@@ -64,13 +63,10 @@ class ARMTConfig(MemoryConfig):
     gating: Literal["scalar", "channel"] = "scalar"
     """One gate for each token and head, or one for each value channel."""
 
-    gate: Literal["sigmoid", "hard", "linear"] = "sigmoid"
+    gate: Literal["sigmoid", "hard"] = "sigmoid"
     """`hard` stretches the sigmoid to (-0.1, 1.1) and clips it to [0, 1], so that a token can write
     nothing at all (Louizos et al., arXiv:1712.01312). The gradient passes the clipping, so that a
     gate that stands at 0 or 1 can still be moved."""
-
-    use_normed_gate: bool = False
-    """Whether gates see the hidden states scaled to mean square one."""
 
     gate_noise: float = 0.0
     """Standard deviation of noise on the gates' logits in training: what is learned under it keeps
@@ -98,7 +94,7 @@ class ARMTConfig(MemoryConfig):
             )
         if self.gating not in ("scalar", "channel"):
             raise ConfigError(f"`gating` must be 'scalar' or 'channel'. Got {self.gating!r}.")
-        if self.gate not in ("sigmoid", "hard", "linear"):
+        if self.gate not in ("sigmoid", "hard"):
             raise ConfigError(f"`gate` must be 'sigmoid' or 'hard'. Got {self.gate!r}.")
         if self.gate_noise < 0:
             raise ConfigError(f"`gate_noise` must not be negative. Got {self.gate_noise}.")
@@ -199,15 +195,12 @@ class ARMT(LayerMemory[ARMTState]):
         return {"write_gate": self._gates(source).flatten(1).mean(1)}
 
     def _gates(self, hidden: Float[Tensor, "B M D"]) -> Float[Tensor, "B H M G"]:
-        if self.config.use_normed_gate:
-            hidden = functional.rms_norm(hidden, hidden.shape[-1:])
         logits = self.to_gate(hidden)
         if self.training and self.config.gate_noise:
             logits = logits + self.config.gate_noise * torch.randn_like(logits)
         gates = torch.sigmoid(logits)
-        if self.config.gate != "sigmoid":
-            is_linear = self.config.gate == "linear"
-            stretched = 0.3 * logits + 0.5 if is_linear else 1.2 * gates - 0.1
+        if self.config.gate == "hard":
+            stretched = 1.2 * gates - 0.1
             # adding zero keeps a clipped gate exactly 0 or 1
             gates = stretched.clamp(0, 1).detach() + (stretched - stretched.detach())
         if self.config.gating == "scalar":
