@@ -30,6 +30,7 @@ def attach(
     bptt_depth: int | None = None,
     schedule: Literal["auto", "sequential", "waves"] = "auto",
     is_compiled: bool = False,
+    overlap_len: int = 0,
 ) -> Recurrent:
     """Gives `model` a memory and returns it, changed in place.
 
@@ -44,6 +45,7 @@ def attach(
         bptt_depth: segments that a gradient goes back through the memory; none for all.
         schedule: whether segments run one after the other or in waves; `auto` takes what is faster.
         is_compiled: whether a GPU runs layers and memories as compiled code.
+        overlap_len: tokens of a segment that the next one begins with again.
 
     Raises:
         BackboneError: the model cannot carry a memory; the message says why.
@@ -53,11 +55,9 @@ def attach(
     anatomy = _checked_anatomy(model)
     stack = MemoryStack(memory, anatomy)
     recurrence = RecurrenceConfig(
-        segment_len=segment_len,
-        bptt_depth=bptt_depth,
-        schedule=schedule,
-        is_compiled=is_compiled,
-    )
+        segment_len=segment_len, overlap_len=overlap_len, bptt_depth=bptt_depth,
+        schedule=schedule, is_compiled=is_compiled,
+    )  # fmt: skip
     _check_segment_len(anatomy, segment_len, stack)
     recurrent = _assembled(model, anatomy, stack, recurrence)
     if schedule == "waves":

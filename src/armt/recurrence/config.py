@@ -14,6 +14,10 @@ class RecurrenceConfig(Config):
     segment_len: int
     """Text tokens in a segment."""
 
+    overlap_len: int = 0
+    """Tokens at the end of a segment that the next one begins with again, so that what a border
+    cuts is seen whole by one of them. A segment then brings so many fewer new tokens."""
+
     bptt_depth: int | None = None
     """Segments that a loss's gradient goes back through the memory; none for all of them.
 
@@ -41,8 +45,18 @@ class RecurrenceConfig(Config):
             )
         if self.segment_len < 1:
             raise ConfigError(f"`segment_len` must be at least 1. Got {self.segment_len}.")
+        if not 0 <= self.overlap_len < self.segment_len:
+            raise ConfigError(
+                f"`overlap_len` must be at least 0 and less than `segment_len` "
+                f"({self.segment_len}). Got {self.overlap_len}."
+            )
         if self.bptt_depth is not None and self.bptt_depth < 0:
             raise ConfigError(f"`bptt_depth` must not be negative. Got {self.bptt_depth}.")
+
+    @property
+    def stride(self) -> int:
+        """New tokens that a segment brings, but for the first, which brings `segment_len`."""
+        return self.segment_len - self.overlap_len
 
     def is_cut_before(self, segment: int, num_segments: int) -> bool:
         """Whether the gradient stops between segment number `segment` and the one before it."""

@@ -228,8 +228,10 @@ def _feed(model: "Recurrent", group: Group, ids: Int[Tensor, "N T"]) -> Float[Te
         part, ids = ids.tensor_split([segment_len - num_old], dim=1)
         logits, layers = _feed_part(model, group, part, num_old), state.layers
         pending = torch.cat([state.pending, part], dim=1)
-        if pending.shape[1] == segment_len:
-            layers, pending = _end_segment(model, group, pending), pending[:, :0]
+        is_whole = pending.shape[1] == segment_len
+        if is_whole:
+            layers = _end_segment(model, group, pending)
+            pending = pending[:, segment_len - model.recurrence.overlap_len :]
             group.restart(model, layers)
         group.state = RecurrentState(
             layers=layers,
@@ -237,6 +239,8 @@ def _feed(model: "Recurrent", group: Group, ids: Int[Tensor, "N T"]) -> Float[Te
             num_pending=torch.full_like(state.num_pending, pending.shape[1]),
             num_tokens=state.num_tokens + part.shape[1],
         )
+        if is_whole and pending.shape[1]:
+            _ = _feed_part(model, group, pending, 0)
     assert logits is not None, "a group was fed no tokens"
     return logits
 

@@ -112,8 +112,8 @@ class Recurrent(PreTrainedModel):
             return RecurrentOutput(logits=decode(self, ids, attention_mask, cache), **found)
         state = self._checked_state(state) or self.init_state(len(ids))
         wanted = None if labels is None else _labels(labels, label_weights, options)
-        packed, carry_len = pack(state, ids, attention_mask), options.get("carry_len")
-        return self._go_over(ids, packed, state, wanted, logits_to_keep, carry_len)
+        packed = pack(state, ids, attention_mask).overlapping(self.recurrence)
+        return self._go_over(ids, packed, state, wanted, logits_to_keep, options.get("carry_len"))
 
     def _checked_state(self, state: RecurrentState | None) -> RecurrentState | None:
         """Returns the state that a caller gave, which is of a model with the same memory."""

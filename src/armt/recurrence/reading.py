@@ -93,8 +93,9 @@ class _PlainReading:
         self.stretch_len = model.recurrence.segment_len
 
     def push(self, ids: Int[Tensor, "B T"]) -> None:
-        packed = pack(self._state, ids.to(self._model.device))
-        walk = Walk(self._model.schedule(), self._model.recurrence, packed)
+        recurrence = self._model.recurrence
+        packed = pack(self._state, ids.to(self._model.device)).overlapping(recurrence)
+        walk = Walk(self._model.schedule(), recurrence, packed)
         self._state = walk.run(self._state)
 
     def finish(self) -> RecurrentState:
@@ -118,12 +119,12 @@ class _LoopReading:
                 f"The pieces of a text have {self._start.batch_size} rows. Got {len(ids)}."
             )
         self._num_tokens += ids.shape[1]
-        segment_len = self._model.recurrence.segment_len
+        recurrence = self._model.recurrence
         held = torch.cat([self._held.to(ids), ids], dim=1)
-        whole_len = held.shape[1] - held.shape[1] % segment_len
-        self._held = held[:, whole_len:]
-        if whole_len:
-            segments = held[:, :whole_len].unflatten(1, (-1, segment_len)).transpose(0, 1)
+        num_whole = max(0, (held.shape[1] - recurrence.overlap_len) // recurrence.stride)
+        self._held = held[:, num_whole * recurrence.stride :]
+        if num_whole:
+            segments = held.unfold(1, recurrence.segment_len, recurrence.stride).transpose(0, 1)
             self._loop = self._loop or self._open(segments[0])
             self._loop.push(segments)
 

@@ -7,6 +7,7 @@ import torch
 
 from armt.core.errors import DataError
 from armt.core.shapes import Bool, Int, Tensor
+from armt.recurrence.config import RecurrenceConfig
 from armt.recurrence.state import RecurrentState
 
 
@@ -38,8 +39,40 @@ class PackedText:
     """Tokens of each row; on the CPU."""
 
     source: Int[Tensor, "B T"] | None
-    """For each position the column of the caller's input it came from, -1 for pending tokens and
-    the space after a row's end; none if the input was used as it is."""
+    """For each position the column of the caller's input it came from, -1 for pending tokens, for
+    those that are there again and the space after a row's end; none if the input was used as it is.
+    """
+
+    num_again: Int[Tensor, " B"] | int = 0
+    """How many tokens of each row are there again, at the beginning of segments after the first."""
+
+    def overlapping(self, recurrence: RecurrenceConfig) -> "PackedText":
+        """Returns the text with the end of each whole segment once more, before the next.
+
+        A text that ends with a whole segment has it too: what is read after it begins there. So a
+        state tells by its pending tokens alone how a text goes on.
+        """
+        segment_len, overlap_len = recurrence.segment_len, recurrence.overlap_len
+        num_whole = ((self.lengths - overlap_len) // recurrence.stride).clamp_min(0)
+        most, width = int(num_whole.max()), self.ids.shape[1]
+        if not overlap_len or not most:
+            return self
+        num_columns = width + most * overlap_len
+
+        def columns(device: torch.device) -> Int[Tensor, " C"]:
+            starts = recurrence.stride * torch.arange(most + 1, device=device)
+            return (starts.unsqueeze(1) + torch.arange(segment_len, device=device)).flatten()
+
+        source = torch.arange(width).expand_as(self.ids) if self.source is None else self.source
+        source = source[:, columns(source.device)[:num_columns]]
+        place = torch.arange(num_columns, device=source.device)
+        is_again = (place >= segment_len) & (place % segment_len < overlap_len)
+        return PackedText(
+            ids=self.ids[:, columns(self.ids.device)[:num_columns]],
+            lengths=self.lengths + num_whole * overlap_len,
+            source=source.masked_fill(is_again, -1),
+            num_again=num_whole * overlap_len,
+        )
 
     def segments(self, segment_len: int) -> Iterator[Segment]:
         """Yields the segments in reading order.
@@ -69,7 +102,7 @@ class PackedText:
         width = int(num_pending.max())
         position = {
             "num_pending": num_pending,
-            "num_tokens": state.num_tokens + self.lengths - state.num_pending,
+            "num_tokens": state.num_tokens + self.lengths - self.num_again - state.num_pending,
         }
         if bool((self.lengths == self.lengths[0]).all()):
             stop = int(self.lengths[0])

@@ -75,7 +75,7 @@ class Walk:
         """Yields the segments, those that can ride in waves together."""
         riding: list[Segment] = []
         for segment in self.packed.segments(self.recurrence.segment_len):
-            if self.is_kept is None and not segment.is_whole:
+            if not segment.is_whole and not len(self._columns(segment)):
                 continue
             if self.waves is not None and segment.is_whole and segment.rows is None:
                 riding.append(segment)
@@ -127,7 +127,8 @@ class Walk:
         if not is_there or carry_len % segment_len:
             raise DataError(
                 f"`carry_len` must be whole segments of {segment_len} tokens of a text without "
-                f"padding, from a state without pending tokens. Got {carry_len}."
+                "padding or overlap, from a state without pending tokens. Got "
+                f"{carry_len}."
             )
         lengths = torch.full_like(packed.lengths, carry_len)
         return PackedText(packed.ids[:, :carry_len], lengths, None)

@@ -74,6 +74,7 @@ def build_model(config: RunConfig, encoder: TokenizerEncoder | None) -> Recurren
             recurrence.bptt_depth,
             recurrence.schedule,
             recurrence.is_compiled,
+            recurrence.overlap_len,
         )
 
 

@@ -110,8 +110,8 @@ class EagerStepper:
         if state.pending.shape[1]:
             raise DataError(
                 "Questions are asked from the memory, so a text before them must be whole segments "
-                f"of {self.recurrent.recurrence.segment_len} tokens. Got {batch.input_ids.shape[1]}"
-                " tokens: set `recurrence.segment_len` to fit."
+                f"of {self.recurrent.recurrence.segment_len} tokens that do not overlap. Got "
+                f"{batch.input_ids.shape[1]} tokens: set `recurrence.segment_len` to fit."
             )
         num_questions = batch.question_ids.shape[1]
         forks = tuple(
