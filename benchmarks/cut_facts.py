@@ -6,6 +6,9 @@
 Someone's place is told in the first of three segments of held-out prose. At the border between the
 second and the third stands nothing, the first half of another fact about the same person, the
 second half of one, or a whole one. Asked at the end, the person is where the last whole fact says.
+
+A cell (LENGTH:COUNT) is one of the evaluation: of its questions those are asked whose answer stands
+in a fact that a border of segments without overlap cuts.
 """
 
 import argparse
@@ -17,9 +20,10 @@ import numpy as np
 import torch
 from records import add_run_options, open_book
 
-from armt.benchmarking.babilong import exam_of, load_weights
-from armt.evaluation.answers import answer_after, evaluating
+from armt.benchmarking.babilong import Exam, exam_of, load_weights
+from armt.evaluation.answers import answer_after, answer_samples, evaluating
 from armt.recipes.registry import RECIPES
+from armt.recurrence.model import Recurrent
 from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES, move_text, where_question
 from armt.tasks.babilong import BackgroundStore, BackgroundWalk
 from armt.tasks.babilong.sample import spell_answer, spell_question
@@ -51,7 +55,9 @@ def main() -> None:
     book = open_book(options.results, options.seed, options.commit)
     exam = exam_of(config, encoder, options.folder, book)
     source = _Source(exam.store, encoder, config.recurrence.segment_len)
-    for kind in KINDS:
+    for cell in options.cells:
+        _measure_cell(model, exam, cell)
+    for kind in KINDS if options.num_samples else ():
         rng = np.random.default_rng([options.seed, KINDS.index(kind)])
         num_right = 0
         for start in range(0, options.num_samples, _NUM_ROWS):
@@ -67,6 +73,34 @@ def main() -> None:
             "memory.border_accuracy", num_right / options.num_samples, "share", kind=kind,
             num_samples=options.num_samples, model=config.name,
         )  # fmt: skip
+
+
+def _measure_cell(model: Recurrent, exam: Exam, cell: str) -> None:
+    """Asks the questions of a cell whose facts are cut, each over its own text."""
+    (task,), (length, _, count) = exam.tasks, cell.partition(":")
+    samples = [task.sample(length, index) for index in task.indices(length, int(count))]
+    cut = [sample for sample in samples if _is_cut(sample, model.recurrence.segment_len)]
+    num_right = 0
+    for sample in cut:
+        (ids,) = answer_samples(model, [sample], arms=["on"], end_id=task.encoder.end_id)["on"]
+        num_right += task.encoder.decode(ids).strip() == sample.answer
+    _ = exam.book.add(
+        "babilong.cut_right", num_right, "questions", tokens=length, num_cut=len(cut),
+        num_samples=len(samples), overlap_len=model.recurrence.overlap_len, model=exam.recipe,
+        numbers=[sample.index for sample in cut],
+    )  # fmt: skip
+
+
+def _is_cut(sample: Sample, segment_len: int) -> bool:
+    """Whether a border cuts the last fact about the person who is asked for."""
+    told = [fact for fact in sample.facts if _question_about(fact.text) == sample.question]
+    last = max(told, key=lambda fact: fact.start)
+    return last.start // segment_len != (last.start + last.length - 1) // segment_len
+
+
+def _question_about(fact: str) -> str:
+    """Returns the question for the person of a fact."""
+    return where_question(PEOPLE.index(fact.split(maxsplit=1)[0]))
 
 
 def _sample(source: _Source, kind: str, rng: np.random.Generator) -> Sample:
@@ -109,7 +143,8 @@ def _options() -> argparse.Namespace:
     add_run_options(parser)
     _ = parser.add_argument("--recipe", default="armt_babilong_qa1")
     _ = parser.add_argument("--trained", type=Path, required=True, help="weights to measure")
-    _ = parser.add_argument("--num-samples", type=int, default=256)
+    _ = parser.add_argument("--num-samples", type=int, default=256, help="of each kind")
+    _ = parser.add_argument("--cells", nargs="*", default=[])
     return parser.parse_args()
 
 
