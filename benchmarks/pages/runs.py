@@ -11,17 +11,22 @@ from armt.tasks.babilong.lengths import parse_length
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 
-BOXED_RUN = "h100-2026-11-27-qa1-seed-0"
-BOXED = "the recipe now, seed 0 (the boxed model)"
+BOXED_RUN = "h100-2026-11-27-qa1-halves-seed-1"
+BOXED = "the recipe now, seed 1 (the boxed model)"
 QA1_SEEDS = {
+    "h100-2026-11-27-qa1-halves-seed-0": "the recipe now, seed 0",
     BOXED_RUN: BOXED,
-    "h100-2026-11-27-qa1-50m-seed-0": BOXED,
-    "h100-2026-11-27-qa1-seed-1": "the recipe now, seed 1",
-    "h100-2026-11-27-qa1-seed-2": "the recipe now, seed 2",
+    "h100-2026-11-27-qa1-halves-seed-2": "the recipe now, seed 2",
 }
 """File of each run of the QA1 recipe as it is now; files of one label are of one model."""
 
+_WHOLE = "without halves of facts, seed 0"
+
 QA1_BEFORE = {
+    "h100-2026-11-27-qa1-seed-0": _WHOLE,
+    "h100-2026-11-27-qa1-50m-seed-0": _WHOLE,
+    "h100-2026-11-27-qa1-seed-1": "without halves of facts, seed 1",
+    "h100-2026-11-27-qa1-seed-2": "without halves of facts, seed 2",
     "h100-2026-11-26-qa1-confusers-cut-seed-0": "the same with a shorter start, seed 0",
     "h100-2026-11-26-qa1-quarter-cut-seed-0": "facts alone cut, a quarter, seed 0",
     "h100-2026-11-26-qa1-quarter-cut-seed-1": "facts alone cut, a quarter, seed 1",
@@ -73,7 +78,11 @@ RECALL_RUN = "cpu-2026-11-25-factual-recall"
 KERNELS_RUN = "h100-2026-11-27-wave-kernels"
 ALL_KERNELS_RUN = "h100-2026-11-27-kernels"
 FROZEN_RUN = "h100-2026-11-26-frozen-recall"
-EXPERIMENT_RUNS = ("h100-2026-11-26-segment-facts", "h100-2026-11-27-memory-experiments")
+EXPERIMENT_RUNS = (
+    "h100-2026-11-26-segment-facts",
+    "h100-2026-11-27-memory-experiments",
+    "h100-2026-11-27-memory-experiments-mixed",
+)
 """Files of the small experiments on memories (`benchmarks/memory_experiments.py`)."""
 
 ACCURACY, EXACT_MATCH = "babilong.accuracy", "retrieval.exact_match"

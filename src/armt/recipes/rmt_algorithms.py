@@ -45,7 +45,7 @@ def rmt_reverse() -> RunConfig:
 def rmt_delayed_copy() -> RunConfig:
     """Copy after blanks: 12 digits in a segment of 12, asked for up to four segments later.
 
-    Trained on one number of blanks after another, it kept nothing over more (docs/memories/rmt.md).
+    Over more than it is trained on it keeps little or nothing (docs/memories/rmt.md).
     """
     return _delayed("rmt_delayed_copy", RMTConfig(num_memory_tokens=_HELD_LEN))
 

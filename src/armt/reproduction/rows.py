@@ -13,7 +13,7 @@ def babilong_qa1() -> Row:
     return Row(
         work=TrainAndRead("armt_babilong_qa1", ("64k:256", "128k:256", "1M:64", "10M:64")),
         tiny=TrainAndRead("armt_babilong_qa1_tiny", ("1k:8", "4k:8")),
-        records="h100-2026-11-27-qa1-seed-{seed}",
+        records="h100-2026-11-27-qa1-halves-seed-{seed}",
         figures=(_ACCURACY, "memory.written_share", _TRAINING),
         keys=("task", "tokens", "memory"),
         times=(_TRAINING, "read.seconds"),
