@@ -15,8 +15,11 @@ BOXED_RUN = "h100-2026-11-27-qa1-halves-seed-1"
 BOXED = "the recipe now, seed 1 (the boxed model)"
 QA1_SEEDS = {
     "h100-2026-11-27-qa1-halves-seed-0": "the recipe now, seed 0",
+    "h100-2026-11-27-qa1-halves-50m-seed-0": "the recipe now, seed 0",
     BOXED_RUN: BOXED,
+    "h100-2026-11-27-qa1-halves-50m-seed-1": BOXED,
     "h100-2026-11-27-qa1-halves-seed-2": "the recipe now, seed 2",
+    "h100-2026-11-27-qa1-halves-50m-seed-2": "the recipe now, seed 2",
 }
 """File of each run of the QA1 recipe as it is now; files of one label are of one model."""
 

@@ -85,6 +85,6 @@ def test_another_seed_finds_its_own_record():
     assert len({json.dumps(each) for each in accuracies.values()}) == 3
     assert accuracies[1] == [
         each.value
-        for each in load_records(RESULTS / "h100-2026-11-27-qa1-seed-1.jsonl")
+        for each in load_records(RESULTS / "h100-2026-11-27-qa1-halves-seed-1.jsonl")
         if each.name == "babilong.accuracy"
     ]
