@@ -155,8 +155,8 @@ def _armt_gains() -> Bits:
 
 
 _CUT = (
-    "a border of segments cuts the facts of as many questions, and the models hardly know such "
-    "facts ([how that is known](#ablations-what-limits-length))"
+    "borders of segments cut the facts of nearly as many questions, and the models hardly know "
+    "such facts ([how that is known](#ablations-what-limits-length))"
 )
 _UNTRAINED = "no run of these recipes is recorded yet"
 
