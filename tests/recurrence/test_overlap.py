@@ -8,6 +8,7 @@ import torch
 
 from armt import ARMTConfig, attach
 from armt.core.errors import ConfigError, DataError
+from armt.core.registry import MEMORIES as ALL_MEMORIES
 from armt.memories.lm2 import LM2Config
 from armt.memories.rmt import RMTConfig
 from armt.recurrence.config import RecurrenceConfig
@@ -46,6 +47,14 @@ def said_twice(ids):
 @pytest.fixture(params=sorted(MEMORIES))
 def model(request):
     return recurrent(MEMORIES[request.param])
+
+
+@pytest.mark.parametrize("card", list(ALL_MEMORIES), ids=lambda card: card.name)
+def test_every_memory_reads_the_end_of_a_segment_twice(card):
+    model = recurrent(card.tiny)
+    ids = random_ids(2, 3 * SEGMENT_LEN + 1)
+    expected, found = model.read(said_twice(ids)[0]), overlapping(model).read(ids)
+    assert_same_state(replace(found, num_tokens=expected.num_tokens), expected, **CLOSE)
 
 
 @pytest.mark.parametrize("schedule", ["sequential", "waves"])

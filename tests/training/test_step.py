@@ -292,7 +292,8 @@ def test_the_penalty_is_on_the_text_before_questions(model):
 def test_a_text_before_questions_must_end_with_a_segment(model):
     batch = a_question_batch(SEGMENT_LEN)
     short = replace(batch, input_ids=batch.input_ids[:, :-1], labels=batch.labels[:, :-1])
-    with pytest.raises(DataError, match=rf"segments of {SEGMENT_LEN} tokens that do not overlap. Got {CARRY_LEN - 1}"):
+    told = rf"segments of {SEGMENT_LEN} tokens that do not overlap. Got {CARRY_LEN - 1}"
+    with pytest.raises(DataError, match=told):
         _ = EagerStepper(model, model, 0.0)(short, None)
 
 
