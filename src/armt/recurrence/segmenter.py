@@ -53,10 +53,10 @@ class PackedText:
         state tells by its pending tokens alone how a text goes on.
         """
         segment_len, overlap_len = recurrence.segment_len, recurrence.overlap_len
+        if not overlap_len:
+            return self
         num_whole = ((self.lengths - overlap_len) // recurrence.stride).clamp_min(0)
         most, width = int(num_whole.max()), self.ids.shape[1]
-        if not overlap_len or not most:
-            return self
         num_columns = width + most * overlap_len
 
         def columns(device: torch.device) -> Int[Tensor, " C"]:

@@ -45,8 +45,9 @@ def confuse_borders(
     for border in borders[rng.random(len(borders)) < cuts.share].tolist():
         if half_share and rng.random() < half_share:
             half, is_first = confusers.draw_half(rng)
-            is_put = _put(text, border - len(half) * is_first, half, confusers)
-            half_ends += [border] * (is_put and is_first)
+            start = border - len(half) if is_first else border
+            if _put(text, start, half, confusers) and is_first:
+                half_ends.append(border)
             continue
         sentence, cut = confusers.draw_cut(rng)
         _ = _put(text, border - cut, sentence)
@@ -63,7 +64,8 @@ def _put(text: RowText, start: int, ids: Ids, confusers: Confusers | None = None
         return False
     before = tokens[start:stop].copy()
     tokens[start:stop] = ids
-    if confusers is not None and confusers.tell(tokens[max(0, start - _REACH) : stop + _REACH]):
+    around = tokens[max(0, start - _REACH) : stop + _REACH]
+    if confusers is not None and confusers.holds_fact(around):
         tokens[start:stop] = before
         return False
     return True

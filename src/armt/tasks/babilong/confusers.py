@@ -127,9 +127,9 @@ class Confusers:
         is_first = bool(rng.random() < 0.5)
         return (ids[:cut] if is_first else ids[cut:]), is_first
 
-    def tell(self, tokens: Ids) -> bool:
+    def holds_fact(self, tokens: Ids) -> bool:
         """Whether a fact stands in a text word for word."""
-        return self._swaps.tell(tokens)
+        return self._swaps.holds_fact(tokens)
 
     def mix(self, background: Background, rng: np.random.Generator, mean_gap: int) -> Background:
         """Puts sentences into gaps of `background`, one in `mean_gap` tokens on average."""
@@ -194,14 +194,14 @@ class NameSwaps:
             number = rng.choice(self._moving if is_moving else self._numbers)
             sentence = _sentence(self._store, int(number))
             swapped = self._swap(sentence, rng)
-            if not self.tell(swapped):
+            if not self.holds_fact(swapped):
                 return swapped
         raise DataError(
             "With the world's names put in, the sentences of the background become facts of the "
             f"world ({_MOST_TRIES:,} were tried). Give more text, or set `confuser_gap` to 0."
         )
 
-    def tell(self, tokens: Ids) -> bool:
+    def holds_fact(self, tokens: Ids) -> bool:
         """Whether a fact stands in a text word for word."""
         text = self._decode(tokens)
         return any(fact in text for fact in self._facts)
