@@ -72,6 +72,7 @@ def main() -> None:
         _ = book.add(
             "memory.border_accuracy", num_right / options.num_samples, "share", kind=kind,
             num_samples=options.num_samples, model=config.name,
+            overlap_len=model.recurrence.overlap_len,
         )  # fmt: skip
 
 

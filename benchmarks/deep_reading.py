@@ -60,6 +60,7 @@ def main() -> None:
     about = {
         "task": "qa1", "tokens": options.length if is_whole else num_read, "model": name,
         "num_readings": len(samples), "first": options.first, "text": options.length,
+        "overlap_len": model.recurrence.overlap_len,
     }  # fmt: skip
     _ = book.add("read.seconds", seconds, "s", batch=len(samples), **about)
     asked = [ask_for_everyone(sample, encoder, num_read) for sample in samples]

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -59,8 +59,12 @@ class Exam(NamedTuple):
         """
         for task, cell in product(self.tasks, cells):
             length, _, count = cell.partition(":")
-            if not self.book.holds(READ, task=task.task, tokens=length, batch=int(count)):
-                self._measure(model, task, length, int(count))
+            about = {
+                "task": task.task, "tokens": length, "model": self.recipe,
+                "overlap_len": model.recurrence.overlap_len,
+            }  # fmt: skip
+            if not self.book.holds(READ, **about, batch=int(count)):
+                self._measure(model, task, int(count), about)
 
     def measure_writes(self, model: Recurrent) -> None:
         """Records how many segments of the books leave a trace; they hold no fact."""
@@ -77,9 +81,11 @@ class Exam(NamedTuple):
             model=self.recipe,
         )
 
-    def _measure(self, model: Recurrent, task: BabilongTask, length: str, num_samples: int) -> None:
+    def _measure(
+        self, model: Recurrent, task: BabilongTask, num_samples: int, about: dict[str, Any]
+    ) -> None:
+        length = about["tokens"]
         started = time.monotonic()
-        about = {"task": task.task, "tokens": length, "model": self.recipe}
         indices = task.indices(length, num_samples)
         for arm, num_right in count_right(model, task, length, indices).items():
             share = num_right / len(indices)
