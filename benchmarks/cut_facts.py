@@ -13,23 +13,18 @@ in a fact that a border of segments without overlap cuts.
 
 import argparse
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from records import add_run_options, open_book
+from trained import add_trained_options, load_trained
 
-from armt.benchmarking.babilong import Exam, exam_of, load_weights
-from armt.evaluation.answers import answer_after, answer_samples, evaluating
-from armt.recipes.registry import RECIPES
+from armt.benchmarking.babilong import Exam, count_right, count_right_side_by_side
 from armt.recurrence.model import Recurrent
 from armt.tasks.babi.world import MOVE_VERBS, PEOPLE, PLACES, move_text, where_question
 from armt.tasks.babilong import BackgroundStore, BackgroundWalk
+from armt.tasks.babilong.asking import question_about
 from armt.tasks.babilong.sample import spell_answer, spell_question
-from armt.tasks.contract import Ids, Sample
-from armt.tasks.encoder import TokenizerEncoder
-from armt.training.run import prepare
+from armt.tasks.contract import Ids, Sample, TextEncoder
 
 KINDS = ("nothing", "first half", "second half", "whole fact")
 
@@ -40,21 +35,16 @@ class _Source(NamedTuple):
     """What the texts are made of."""
 
     store: BackgroundStore
-    encoder: TokenizerEncoder
+    encoder: TextEncoder
     segment_len: int
 
 
 def main() -> None:
     """Measures every kind."""
     options = _options()
-    config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
-    prepared = prepare(config, options.folder, [])
-    encoder, model = prepared.encoder, prepared.trainer.recurrent.eval()
-    assert encoder is not None, "the recipe has text"
-    load_weights(model, options.trained)
-    book = open_book(options.results, options.seed, options.commit)
-    exam = exam_of(config, encoder, options.folder, book)
-    source = _Source(exam.store, encoder, config.recurrence.segment_len)
+    model, exam = load_trained(options)
+    (task,) = exam.tasks
+    source = _Source(exam.store, task.encoder, model.recurrence.segment_len)
     for cell in options.cells:
         _measure_cell(model, exam, cell)
     for kind in KINDS if options.num_samples else ():
@@ -63,45 +53,32 @@ def main() -> None:
         for start in range(0, options.num_samples, _NUM_ROWS):
             num_rows = min(_NUM_ROWS, options.num_samples - start)
             samples = [_sample(source, kind, rng) for _ in range(num_rows)]
-            texts = np.stack([next(sample.context()) for sample in samples])
-            with evaluating(model):
-                state = model.read(torch.from_numpy(texts))
-                answers = answer_after(model, samples, state, arms=["on"], end_id=encoder.end_id)
-            pairs = zip(answers["on"], samples, strict=True)
-            num_right += sum(encoder.decode(ids).strip() == each.answer for ids, each in pairs)
-        _ = book.add(
+            num_right += count_right_side_by_side(model, samples, task.encoder)["on"]
+        _ = exam.book.add(
             "memory.border_accuracy", num_right / options.num_samples, "share", kind=kind,
-            num_samples=options.num_samples, model=config.name,
+            num_samples=options.num_samples, model=exam.recipe,
             overlap_len=model.recurrence.overlap_len,
         )  # fmt: skip
 
 
 def _measure_cell(model: Recurrent, exam: Exam, cell: str) -> None:
-    """Asks the questions of a cell whose facts are cut, each over its own text."""
+    """Asks the questions of a cell whose facts are cut."""
     (task,), (length, _, count) = exam.tasks, cell.partition(":")
     samples = [task.sample(length, index) for index in task.indices(length, int(count))]
-    cut = [sample for sample in samples if _is_cut(sample, model.recurrence.segment_len)]
-    num_right = 0
-    for sample in cut:
-        (ids,) = answer_samples(model, [sample], arms=["on"], end_id=task.encoder.end_id)["on"]
-        num_right += task.encoder.decode(ids).strip() == sample.answer
+    segment_len = model.recurrence.segment_len
+    cut = [sample.index for sample in samples if _is_cut(sample, segment_len)]
     _ = exam.book.add(
-        "babilong.cut_right", num_right, "questions", tokens=length, num_cut=len(cut),
-        num_samples=len(samples), overlap_len=model.recurrence.overlap_len, model=exam.recipe,
-        numbers=[sample.index for sample in cut],
+        "babilong.cut_right", count_right(model, task, length, cut)["on"], "questions",
+        tokens=length, num_cut=len(cut), num_samples=len(samples),
+        overlap_len=model.recurrence.overlap_len, model=exam.recipe, numbers=cut,
     )  # fmt: skip
 
 
 def _is_cut(sample: Sample, segment_len: int) -> bool:
     """Whether a border cuts the last fact about the person who is asked for."""
-    told = [fact for fact in sample.facts if _question_about(fact.text) == sample.question]
+    told = [fact for fact in sample.facts if question_about(fact) == sample.question]
     last = max(told, key=lambda fact: fact.start)
     return last.start // segment_len != (last.start + last.length - 1) // segment_len
-
-
-def _question_about(fact: str) -> str:
-    """Returns the question for the person of a fact."""
-    return where_question(PEOPLE.index(fact.split(maxsplit=1)[0]))
 
 
 def _sample(source: _Source, kind: str, rng: np.random.Generator) -> Sample:
@@ -134,16 +111,14 @@ def _sample(source: _Source, kind: str, rng: np.random.Generator) -> Sample:
     )
 
 
-def _fact(encoder: TokenizerEncoder, person: int, place: int, rng: np.random.Generator) -> Ids:
+def _fact(encoder: TextEncoder, person: int, place: int, rng: np.random.Generator) -> Ids:
     verb = int(rng.integers(len(MOVE_VERBS)))
     return np.asarray(encoder.encode(" " + move_text(person, verb, place)))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    add_run_options(parser)
-    _ = parser.add_argument("--recipe", default="armt_babilong_qa1")
-    _ = parser.add_argument("--trained", type=Path, required=True, help="weights to measure")
+    add_trained_options(parser)
     _ = parser.add_argument("--num-samples", type=int, default=256, help="of each kind")
     _ = parser.add_argument("--cells", nargs="*", default=[])
     return parser.parse_args()

@@ -18,22 +18,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from records import add_run_options, open_book
+from trained import add_trained_options, load_trained
 
-from armt.benchmarking.babilong import exam_of, load_weights
 from armt.benchmarking.records import RecordBook
 from armt.core.files import write_text
 from armt.evaluation.answers import answer_after, evaluating, stretches
 from armt.evaluation.metrics import Score
 from armt.evaluation.subject import Arm
-from armt.recipes.registry import RECIPES
 from armt.recurrence.model import Recurrent
 from armt.recurrence.state import RecurrentState
 from armt.recurrence.state_file import load_state, save_state
 from armt.tasks.babilong.asking import ask_for_everyone
-from armt.tasks.contract import Ids, Sample
-from armt.tasks.encoder import TokenizerEncoder
-from armt.training.run import prepare
+from armt.tasks.contract import Ids, Sample, TextEncoder
 
 
 class DeepReading(NamedTuple):
@@ -43,7 +39,7 @@ class DeepReading(NamedTuple):
     """Name of the recipe."""
 
     model: Recurrent
-    encoder: TokenizerEncoder
+    encoder: TextEncoder
     samples: list[Sample]
     book: RecordBook
 
@@ -75,16 +71,11 @@ def main() -> None:
 
 def begin(options: argparse.Namespace) -> DeepReading:
     """Returns the model with its weights and the texts that the options tell."""
-    config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
-    prepared = prepare(config, options.folder, [])
-    encoder, model = prepared.encoder, prepared.trainer.recurrent.eval()
-    assert encoder is not None, "the recipe has text"
-    load_weights(model, options.trained)
-    book = open_book(options.results, options.seed, options.commit)
-    (task,) = exam_of(config, encoder, options.folder, book).tasks
+    model, exam = load_trained(options)
+    (task,) = exam.tasks
     rows = range(options.first, options.first + options.rows)
     samples = [task.sample(options.length, index) for index in rows]
-    return DeepReading(config.name, model, encoder, samples, book)
+    return DeepReading(exam.recipe, model, task.encoder, samples, exam.book)
 
 
 def state_path(folder: Path) -> Path:
@@ -126,7 +117,7 @@ def scores(
     model: Recurrent,
     asked: list[list[Sample]],
     state: RecurrentState,
-    encoder: TokenizerEncoder,
+    encoder: TextEncoder,
 ) -> dict[tuple[str, Arm], Score]:
     """Returns how many questions are answered right, everyone's and the own ones, by arm."""
     rows = np.repeat(np.arange(len(asked)), [len(each) for each in asked])
@@ -148,9 +139,7 @@ def scores(
 def reading_options(description: str | None) -> argparse.ArgumentParser:
     """Returns the options of a reading."""
     parser = argparse.ArgumentParser(description=description)
-    add_run_options(parser)
-    _ = parser.add_argument("--recipe", default="armt_babilong_qa1")
-    _ = parser.add_argument("--trained", type=Path, required=True, help="weights to measure")
+    add_trained_options(parser)
     _ = parser.add_argument("--length", default="1B", help="tokens of a text")
     _ = parser.add_argument("--first", type=int, default=0, help="number of the first text")
     _ = parser.add_argument("--rows", type=int, default=8, help="texts side by side")

@@ -22,6 +22,7 @@ from armt.tasks.babilong.sample import BabilongTask
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.stream import FactStreamConfig
 from armt.tasks.babilong.task_config import BabilongTaskConfig
+from armt.tasks.contract import Sample, TextEncoder
 from armt.tasks.encoder import TokenizerEncoder
 from armt.training.config import RunConfig
 from armt.training.run import Prepared
@@ -143,15 +144,26 @@ def count_right(
 ) -> Counter[str]:
     """Returns how many of these samples are answered right, memory on and off."""
     num_right: Counter[str] = Counter({"on": 0, "off": 0})
-    encoder = task.encoder
     for first in range(0, len(indices), _NUM_ROWS):
         samples = [task.sample(length, index) for index in indices[first : first + _NUM_ROWS]]
-        for arm, answers in answer_samples(model, samples, end_id=encoder.end_id).items():
-            pairs = zip(answers, samples, strict=True)
-            num_right[arm] += sum(
-                encoder.decode(ids).strip() == sample.answer for ids, sample in pairs
-            )
+        num_right.update(count_right_side_by_side(model, samples, task.encoder))
     return num_right
+
+
+def count_right_side_by_side(
+    model: Recurrent, samples: Sequence[Sample], encoder: TextEncoder
+) -> Counter[str]:
+    """Returns how many samples of one length, read at once, are answered right, by memory."""
+    answered = answer_samples(model, samples, end_id=encoder.end_id)
+    return Counter(
+        {
+            arm: sum(
+                encoder.decode(ids).strip() == sample.answer
+                for ids, sample in zip(answers, samples, strict=True)
+            )
+            for arm, answers in answered.items()
+        }
+    )
 
 
 def count_written(model: Recurrent, store: BackgroundStore) -> tuple[int, int]:

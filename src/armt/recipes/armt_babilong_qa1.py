@@ -11,7 +11,8 @@ SEGMENT_LEN = 512
 
 BORDER_SHARE = 0.25
 """Share of the facts that a border of segments cuts; by chance too few to learn from. Of the
-sentences that look like facts as many are cut: else a segment that begins with a place is one."""
+sentences that look like facts as many are cut: else a segment that begins with a place is one. At
+as many borders half a fact stands alone."""
 
 
 @RECIPES.register("armt_babilong_qa1", paper="arXiv:2407.04841")

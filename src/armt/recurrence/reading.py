@@ -121,10 +121,10 @@ class _LoopReading:
         self._num_tokens += ids.shape[1]
         recurrence = self._model.recurrence
         held = torch.cat([self._held.to(ids), ids], dim=1)
-        num_whole = max(0, (held.shape[1] - recurrence.overlap_len) // recurrence.stride)
-        self._held = held[:, num_whole * recurrence.stride :]
-        if num_whole:
+        self._held = held
+        if held.shape[1] >= recurrence.segment_len:
             segments = held.unfold(1, recurrence.segment_len, recurrence.stride).transpose(0, 1)
+            self._held = held[:, len(segments) * recurrence.stride :]
             self._loop = self._loop or self._open(segments[0])
             self._loop.push(segments)
 

@@ -43,9 +43,6 @@ class PackedText:
     those that are there again and the space after a row's end; none if the input was used as it is.
     """
 
-    num_again: Int[Tensor, " B"] | int = 0
-    """How many tokens of each row are there again, at the beginning of segments after the first."""
-
     def overlapping(self, recurrence: RecurrenceConfig) -> "PackedText":
         """Returns the text with the end of each whole segment once more, before the next.
 
@@ -71,7 +68,6 @@ class PackedText:
             ids=self.ids[:, columns(self.ids.device)[:num_columns]],
             lengths=self.lengths + num_whole * overlap_len,
             source=source.masked_fill(is_again, -1),
-            num_again=num_whole * overlap_len,
         )
 
     def segments(self, segment_len: int) -> Iterator[Segment]:
@@ -96,13 +92,15 @@ class PackedText:
                 stop = min(stop, int(self.lengths[rows].max()))
                 yield Segment(start, stop, rows, is_whole=False)
 
-    def remainder(self, state: RecurrentState, segment_len: int) -> dict[str, Tensor]:
+    def remainder(self, state: RecurrentState, recurrence: RecurrenceConfig) -> dict[str, Tensor]:
         """Returns the fields of the next state that tell the position in the text."""
-        num_pending = self.lengths % segment_len
+        num_whole = self.lengths // recurrence.segment_len
+        num_pending = self.lengths % recurrence.segment_len
+        num_new = self.lengths - num_whole * recurrence.overlap_len - state.num_pending
         width = int(num_pending.max())
         position = {
             "num_pending": num_pending,
-            "num_tokens": state.num_tokens + self.lengths - self.num_again - state.num_pending,
+            "num_tokens": state.num_tokens + num_new,
         }
         if bool((self.lengths == self.lengths[0]).all()):
             stop = int(self.lengths[0])

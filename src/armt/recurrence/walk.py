@@ -56,7 +56,6 @@ class Walk:
         Raises:
             DataError: the text has no place where this state could be taken.
         """
-        segment_len = self.recurrence.segment_len
         carried = None if carry_len is None else self._carried_text(carry_len)
         current, layers = state, state.layers
         for together in self._together():
@@ -69,7 +68,7 @@ class Walk:
         if carry_len is None:
             layers = current.layers
         text = self.packed if carried is None else carried
-        return RecurrentState(layers=layers, **text.remainder(state, segment_len))
+        return RecurrentState(layers=layers, **text.remainder(state, self.recurrence))
 
     def _together(self) -> Iterator[list[Segment]]:
         """Yields the segments, those that can ride in waves together."""

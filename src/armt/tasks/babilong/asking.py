@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from armt.core.errors import DataError
 from armt.tasks.babilong.sample import spell_answer, spell_question
-from armt.tasks.contract import Sample, TextEncoder
+from armt.tasks.contract import PlacedFact, Sample, TextEncoder
 
 
 def ask_for_everyone(
@@ -29,11 +29,15 @@ def ask_for_everyone(
     end = sample.context_len if num_read is None else num_read
     places: dict[str, str] = {}
     for fact in sorted(sample.facts, key=lambda each: each.start):
-        person, *_, place = fact.text.rstrip(".").split()
         if fact.start + fact.length <= end:
-            places[f"Where is {person}? "] = place
+            places[question_about(fact)] = fact.text.rstrip(".").split()[-1]
     asked = sorted(places, key=lambda question: question != sample.question)
     return [_with_question(sample, encoder, question, places[question]) for question in asked]
+
+
+def question_about(fact: PlacedFact) -> str:
+    """Returns the question that a fact of task 1 answers."""
+    return f"Where is {fact.text.split(maxsplit=1)[0]}? "
 
 
 def _with_question(sample: Sample, encoder: TextEncoder, question: str, answer: str) -> Sample:

@@ -87,8 +87,8 @@ class Confusers:
         self._either = np.union1d(people, things)
         self._swaps = NameSwaps(store, encoder, worlds)
         self._names = spellings((*words.people, *words.things), encoder)
-        self._facts = [fact for world in worlds for fact in world.sentences.facts]
-        self._encode = encoder.encode
+        facts = [f" {fact}" for world in worlds for fact in world.sentences.facts]
+        self._facts = [np.asarray(ids) for ids in encoder.encode_batch(facts)]
 
     def draw(self, rng: np.random.Generator, num_sentences: int) -> list[Ids]:
         """Draws sentences with replacement; none if the store has no such sentence."""
@@ -122,10 +122,9 @@ class Confusers:
     def draw_half(self, rng: np.random.Generator) -> tuple[Ids, bool]:
         """Draws a part of a fact, cut anywhere; says whether it is the first one."""
         fact = self._facts[int(rng.integers(len(self._facts)))]
-        ids = np.asarray(self._encode(" " + fact))
-        cut = int(rng.integers(1, len(ids)))
+        cut = int(rng.integers(1, len(fact)))
         is_first = bool(rng.random() < 0.5)
-        return (ids[:cut] if is_first else ids[cut:]), is_first
+        return (fact[:cut] if is_first else fact[cut:]), is_first
 
     def holds_fact(self, tokens: Ids) -> bool:
         """Whether a fact stands in a text word for word."""
