@@ -49,7 +49,7 @@ def main() -> None:
         save_weights(model, options.weights)
         exam.measure_writes(model)
     else:
-        model = prepared.trainer.recurrent.eval()
+        model = prepared.trainer.trained()
         load_weights(model, options.trained)
     exam.measure(model, options.cells)
 

@@ -30,7 +30,7 @@ def load_trained(options: argparse.Namespace) -> Trained:
     """Returns the model that the options tell."""
     config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
     prepared = prepare(config, options.folder, [])
-    model = prepared.trainer.recurrent.eval()
+    model = prepared.trainer.trained()
     load_weights(model, options.trained)
     book = open_book(options.results, options.seed, options.commit)
     return Trained(model, exam_of(config, prepared.encoder, options.folder, book))

@@ -16,6 +16,7 @@ from armt.training.step import EagerStepper
 from armt.training.trainer import Trainer
 from tiny_boxed import PROSE
 from training.runs import (
+    SEGMENT_LEN,
     TASK,
     Reports,
     carried_run,
@@ -94,6 +95,35 @@ def test_the_loss_falls(tmp_path):
     assert first.accuracy < last.accuracy > 0.5
     assert told.num_ends == 1
     assert not trainer.recurrent.training
+
+
+def test_a_trained_model_reads_with_an_overlap_that_its_training_had_not(tmp_path):
+    run = carried_run(reading_overlap_len=4)
+    overlaps = []
+
+    class Looks(Reports):
+        def on_report(self, report) -> None:
+            overlaps.append(trainer.recurrent.recurrence.overlap_len)
+
+        def on_end(self, model) -> None:
+            overlaps.append(model.recurrence.overlap_len)
+
+    trainer = carried_trainer(run, tmp_path / "run", Looks())
+    plain = carried_trainer(carried_run(), tmp_path / "plain", Reports())
+    _ = plain.train()
+    for _ in range(2):  # the second time there is nothing left to train
+        assert trainer.train().recurrence == replace(run.recurrence, overlap_len=4)
+    assert overlaps == [0] * 6 + [4, 4]
+    for name, value in everything(plain).items():
+        assert torch.equal(everything(trainer)[name], value), name
+    assert plain.recurrent.recurrence == run.recurrence
+    again = carried_trainer(run, tmp_path / "run", Reports())
+    assert again.trained().recurrence.overlap_len == 4
+
+
+def test_an_overlap_of_whole_segments_is_refused():
+    with pytest.raises(ConfigError, match="overlap_len"):
+        _ = carried_run(reading_overlap_len=SEGMENT_LEN)
 
 
 def test_a_memory_is_trained_in_stages_with_other_options(tmp_path):

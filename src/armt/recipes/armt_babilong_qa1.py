@@ -9,6 +9,10 @@ from armt.training.config import RunConfig, StageConfig, TextConfig
 
 SEGMENT_LEN = 512
 
+OVERLAP_LEN = 16
+"""Tokens that are read twice, once the model is trained: more than a fact has, so that no border
+cuts one. That a person went to a place may be told twice."""
+
 BORDER_SHARE = 0.25
 """Share of the facts that a border of segments cuts; by chance too few to learn from. Of the
 sentences that look like facts as many are cut: else a segment that begins with a place is one. At
@@ -29,6 +33,7 @@ def armt_babilong_qa1() -> RunConfig:
         backbone=TinyBackboneConfig(),
         memory=ARMTConfig(num_memory_tokens=16, d_mem=64, gate="hard", gate_noise=1.0),
         recurrence=RecurrenceConfig(segment_len=SEGMENT_LEN, is_compiled=True),
+        reading_overlap_len=OVERLAP_LEN,
         text=TextConfig(),
         stages=(_look_up(), _hold(), _hold_on(), _hold_long()),
         precision="bfloat16",

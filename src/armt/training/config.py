@@ -118,6 +118,11 @@ class RunConfig(Config):
     recurrence: RecurrenceConfig
     """Segments and depth of the gradient."""
 
+    reading_overlap_len: int | None = None
+    """Tokens by which segments overlap once the model is trained; none for as in training.
+
+    Texts that are carried from step to step cannot overlap in training."""
+
     text: TextConfig | None = None
     """The texts; none for a task that makes its own tokens."""
 
@@ -143,9 +148,10 @@ class RunConfig(Config):
     """Steps in a row that may be skipped because the gradient is not finite."""
 
     def __post_init__(self) -> None:
-        """Checks that the stages suit the memory."""
+        """Checks that the stages suit the memory, and the overlap the segments."""
         for stage in self.stages:
             _ = stage.memory_of(self.memory)
+        _ = self.reading
 
     def replaced(self, path: str, value: object) -> Self:
         """As `Config.replaced`; the name of a memory at `memory` takes it with its own defaults.
@@ -160,6 +166,13 @@ class RunConfig(Config):
             stages = tuple(replace(stage, memory_changes=()) for stage in self.stages)
             return replace(self, memory=MEMORIES[value].config_class(), stages=stages)
         return super().replaced(path, value)
+
+    @property
+    def reading(self) -> RecurrenceConfig:
+        """How the trained model reads."""
+        if self.reading_overlap_len is None:
+            return self.recurrence
+        return replace(self.recurrence, overlap_len=self.reading_overlap_len)
 
     @property
     def num_steps(self) -> int:

@@ -119,15 +119,22 @@ class Trainer:
             StoppedError: the process was asked to stop.
         """
         _ = self.model.train()
+        self.recurrent.recurrence = self.config.recurrence
         first = self._first_open_stage()
         with stop_requests(is_alone=not self.accelerator.use_distributed) as stop:
             for number, stage in list(enumerate(self.config.stages))[first:]:
                 with self.recurrent.memory.changed(stage.memory_of(self.config.memory)):
                     self._train_stage(number, stage, stop)
-        _ = self.model.eval()
+        _ = self.trained()
         self._save()
         for callback in self.callbacks:
             callback.on_end(self.recurrent)
+        return self.recurrent
+
+    def trained(self) -> Recurrent:
+        """Returns the model ready to read, with the weights that it has by now."""
+        _ = self.model.eval()
+        self.recurrent.recurrence = self.config.reading
         return self.recurrent
 
     def _first_open_stage(self) -> int:
