@@ -21,8 +21,9 @@ class Row:
     tiny: Work
     """The same in small, for a laptop. It shows that all of it runs, and is not recorded."""
 
-    records: str
-    """Name of the file of records, without its ending; `{seed}` stands for the seed."""
+    records: tuple[str, ...]
+    """Names of the files of records, without their ending; `{seed}` stands for the seed. A figure
+    that stands in several files is that of the last."""
 
     figures: tuple[str, ...]
     """Names of the figures that are set side by side."""
@@ -45,10 +46,16 @@ class Row:
         Raises:
             DataError: the records are damaged.
         """
-        path = results / f"{self.records.format(seed=seed)}.jsonl"
-        if not path.exists():
-            return []
-        return [each for each in load_records(path) if each.seed == seed and self._is_ours(each)]
+        found: dict[tuple[object, ...], list[Measurement]] = {}
+        for name in self.records:
+            path = results / f"{name.format(seed=seed)}.jsonl"
+            earlier = load_records(path) if path.exists() else []
+            ours = [each for each in earlier if each.seed == seed and self._is_ours(each)]
+            # within a file figures of one key may be several parts of one time
+            found |= {self._key(each): [] for each in ours}
+            for each in ours:
+                found[self._key(each)].append(each)
+        return [each for same in found.values() for each in same]
 
     def seconds(self, recorded: Iterable[Measurement]) -> float | None:
         """Returns how long the recorded run took, if that was kept."""
