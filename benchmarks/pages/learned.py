@@ -1,6 +1,6 @@
 """Tables of what trained models can do, of how long they trained, and of how fast they read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import mean
 
 from armt.benchmarking.tables import spell_spread, to_markdown
@@ -211,12 +211,14 @@ def mean_share(scores: Mapping[int, Score]) -> float:
     return mean(seed_shares(scores))
 
 
-def task_cells(task: str, arm: str = "on", recipe: str = "") -> dict[int, dict[int, Score]]:
+def task_cells(
+    task: str, arm: str = "on", recipe: str = "", runs: Iterable[str] = (*QA1_SEEDS, *TASK_RUNS)
+) -> dict[int, dict[int, Score]]:
     """Returns by length and seed what a recipe reached on a task; by default that of the task."""
     model = recipe or f"armt_babilong_{task}"
     return {
         cell.num_tokens: scores
-        for cell, scores in accuracies([*QA1_SEEDS, *TASK_RUNS]).items()
+        for cell, scores in accuracies(runs).items()
         if (cell.model, cell.task, cell.arm) == (model, task, arm)
     }
 

@@ -25,6 +25,7 @@ from pages.runs import (
     QA1_BEFORE,
     QA1_RUNS,
     QA1_SEEDS,
+    QA1_TRAINED,
     RETRIEVAL_RUNS,
     ROOT,
     Measured,
@@ -61,7 +62,7 @@ def qa1_charts() -> list[Chart]:
     """Returns accuracy against length, a line for each seed and arm; and the earlier runs."""
     return [
         _length_chart("the recipe now, memory on and off", QA1_SEEDS, ("on", "off")),
-        _length_chart("the runs before, memory on", QA1_BEFORE, ("on",)),
+        _length_chart("the runs before, memory on", QA1_TRAINED | QA1_BEFORE, ("on",)),
     ]
 
 
@@ -86,7 +87,7 @@ def task_charts() -> list[Chart]:
 def training_charts() -> list[Chart]:
     """Returns the accuracy of training by step, of the recipe now and of runs that failed."""
     return [
-        _training_chart("the recipe now", [run for run in QA1_SEEDS if has_log(run)]),
+        _training_chart("the recipe now", [run for run in QA1_TRAINED if has_log(run)]),
         _training_chart("what failed, or nearly", FAILED_RUNS),
     ]
 

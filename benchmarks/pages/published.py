@@ -13,7 +13,7 @@ from armt.tasks.babilong.lengths import length_name, parse_length
 from pages.learned import mean_of_tasks, mean_share, seed_shares, task_cells
 from pages.sources import paper_link
 
-LENGTHS = tuple(parse_length(name) for name in ("64k", "128k", "500k", "1M", "10M", "50M"))
+LENGTHS = tuple(parse_length(name) for name in ("64k", "128k", "500k", "1M", "10M", "50M", "1B"))
 
 ARMT_PAPER = "arXiv:2407.04841"
 """Rodkin et al. 2024, table 1: exact match in per cent; ARMT is the mean of three runs, Mamba of

@@ -14,14 +14,25 @@ RESULTS = ROOT / "benchmarks" / "results"
 BOXED_RUN = "h100-2026-11-27-qa1-halves-seed-1"
 BOXED = "the recipe now, seed 1 (the boxed model)"
 QA1_SEEDS = {
-    "h100-2026-11-27-qa1-halves-seed-0": "the recipe now, seed 0",
-    "h100-2026-11-27-qa1-halves-50m-seed-0": "the recipe now, seed 0",
-    BOXED_RUN: BOXED,
-    "h100-2026-11-27-qa1-halves-50m-seed-1": BOXED,
-    "h100-2026-11-27-qa1-halves-seed-2": "the recipe now, seed 2",
-    "h100-2026-11-27-qa1-halves-50m-seed-2": "the recipe now, seed 2",
+    "h100-2026-11-28-qa1-overlap-seed-0": "the recipe now, seed 0",
+    "h100-2026-11-28-qa1-overlap-50m-seed-0": "the recipe now, seed 0",
+    "h100-2026-11-28-qa1-overlap-seed-1": BOXED,
+    "h100-2026-11-28-qa1-overlap-50m-seed-1": BOXED,
+    "h100-2026-11-28-qa1-overlap-1b-seed-1": BOXED,
+    "h100-2026-11-28-qa1-overlap-seed-2": "the recipe now, seed 2",
+    "h100-2026-11-28-qa1-overlap-50m-seed-2": "the recipe now, seed 2",
 }
-"""File of each run of the QA1 recipe as it is now; files of one label are of one model."""
+"""File of each reading with the QA1 recipe as it is now; files of one label are of one model."""
+
+QA1_TRAINED = {
+    "h100-2026-11-27-qa1-halves-seed-0": "segments do not overlap, seed 0",
+    "h100-2026-11-27-qa1-halves-50m-seed-0": "segments do not overlap, seed 0",
+    BOXED_RUN: "segments do not overlap, seed 1",
+    "h100-2026-11-27-qa1-halves-50m-seed-1": "segments do not overlap, seed 1",
+    "h100-2026-11-27-qa1-halves-seed-2": "segments do not overlap, seed 2",
+    "h100-2026-11-27-qa1-halves-50m-seed-2": "segments do not overlap, seed 2",
+}
+"""File of each training of these models, and of readings as in training, without an overlap."""
 
 _WHOLE = "without halves of facts, seed 0"
 
@@ -45,7 +56,7 @@ QA1_BEFORE = {
 }
 """File of each earlier run of the QA1 recipe, and what was special in it."""
 
-QA1_RUNS = {**QA1_SEEDS, **QA1_BEFORE}
+QA1_RUNS = {**QA1_SEEDS, **QA1_TRAINED, **QA1_BEFORE}
 
 TASK_RUNS: tuple[str, ...] = ()
 """Files of the runs of the recipes of QA2 to QA5 and of all five, a file for each seed."""
@@ -85,6 +96,7 @@ EXPERIMENT_RUNS = (
     "h100-2026-11-26-segment-facts",
     "h100-2026-11-27-memory-experiments",
     "h100-2026-11-27-memory-experiments-mixed",
+    "h100-2026-11-28-memory-experiments",
 )
 """Files of the small experiments on memories (`benchmarks/memory_experiments.py`)."""
 

@@ -42,6 +42,21 @@ def test_another_parameter_than_the_distance_can_head_the_columns():
     assert rows == [["recipe", "memory", "0", "9"], rows[1], ["`tracking`", "on", "100.0", "50.0"]]
 
 
+def test_what_a_stopped_run_did_not_come_to_is_not_measured():
+    name = "recall.exact_match"
+    table = recall_table(
+        [
+            measured(name, 0.5, distractors=0, recipe="stopped", memory="on"),
+            *(measured(name, 1.0, distractors=at, recipe="whole", memory="on") for at in (0, 1)),
+        ]
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert rows[2:] == [
+        ["`stopped`", "on", "50.0", "not measured"],
+        ["`whole`", "on", "100.0", "100.0"],
+    ]
+
+
 def test_arms_stand_in_the_order_asked_for():
     name = "frozen_recall.accuracy"
     table = frozen_table(

@@ -60,9 +60,12 @@ def _heads(axis: str, records: Sequence[Measurement]) -> list[str]:
 
 
 def _shares_at(axis: str, every: Sequence[Measurement], own: Sequence[Measurement]) -> list[str]:
-    """Returns the shares of `own` at each place on the axis that occurs in `every` record."""
+    """Returns the shares of `own` at each place on the axis that occurs in `every` record.
+
+    Where a run was stopped before it came to a place, the cell says so.
+    """
     shares = {
         place: [100 * each.value for each in own if each.number(axis) == place]
         for place in _places(axis, every)
     }
-    return [spell_spread(found, digits=1) for found in shares.values()]
+    return [spell_spread(found, digits=1) if found else "not measured" for found in shares.values()]
