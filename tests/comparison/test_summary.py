@@ -47,6 +47,19 @@ def test_a_failure_stands_in_its_row():
     assert row.endswith("| retrieval, seed 0: ConfigError: too short |")
 
 
+def test_of_a_long_reason_the_first_sentence_stands_there():
+    failed = measured(
+        FAILED, 1, mechanism="hmt", reason="MemoryError: full. The card has 79.18 GiB."
+    )
+    assert comparison_table([failed]).splitlines()[-1].endswith("seed 0: MemoryError: full |")
+
+
+def test_seeds_that_are_alike_are_told_once():
+    alike = comparison_table([recall("armt", 0.5), recall("armt", 0.5, seed=1)])
+    assert "50.0" in alike
+    assert "[" not in alike
+
+
 def test_the_csv_holds_every_figure():
     rows = list(csv.DictReader(io.StringIO(comparison_csv(RECORDS))))
     assert rows[0] == {

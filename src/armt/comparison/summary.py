@@ -63,10 +63,8 @@ class Column(NamedTuple):
         return " / ".join(self._tell(spread) for spread in found) or "none"
 
     def _tell(self, spread: Spread) -> str:
-        told = self.spell(spread.mean)
-        if spread.num_seeds == 1:
-            return told
-        return f"{told} [{self.spell(spread.low)}, {self.spell(spread.high)}]"
+        told, low, high = map(self.spell, (spread.mean, spread.low, spread.high))
+        return told if low == high else f"{told} [{low}, {high}]"
 
 
 def summarise(records: Sequence[Measurement]) -> Summary:
@@ -103,15 +101,22 @@ def trained_pairs(records: Sequence[Measurement]) -> int:
     return max((each for each in found if isinstance(each, int)), default=0)
 
 
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0]
+
+
 def comparison_table(records: Sequence[Measurement]) -> str:
-    """Returns a row for each memory, in Markdown; two numbers are memory on and memory off."""
+    """Returns a row for each memory, in Markdown; two numbers are memory on and memory off.
+
+    Of the reason why a trial failed the first sentence stands there; the records have all of it.
+    """
     summary, failures = summarise(records), failures_in(records)
     columns = _columns(summary, trained_pairs(records))
     rows = [
         [
             f"`{name}`",
             *(column.cell(summary, name) for column in columns),
-            *(["; ".join(failures.get(name, []))] if failures else []),
+            *(["; ".join(map(_first_sentence, failures.get(name, [])))] if failures else []),
         ]
         for name in mechanisms_in(records)
     ]
