@@ -16,6 +16,7 @@ from typing import Any
 from records import add_seeds_options, open_book, stopped_after
 
 from armt.benchmarking.records import RecordBook
+from armt.evaluation.mplus_retriever import retrieved_by_layer
 from armt.evaluation.prompts import prompt_score
 from armt.memories.memoryllm import MemoryLLMConfig
 from armt.memories.mplus import MPlusConfig
@@ -69,6 +70,9 @@ def _run(config: RunConfig, folder: Path, book: RecordBook, options: argparse.Na
         _ = book.add("train.seconds", seconds, "s", **shared)
     for task, params in missing:
         _measure(model, task, book, params)
+        if isinstance(config.memory, MPlusConfig) and params["memory"] == "on":
+            assert isinstance(task, SegmentFactsConfig), "M+ is asked for facts"
+            _measure_retriever(model, task, book, params)
 
 
 def _measure(
@@ -77,6 +81,23 @@ def _measure(
     prompts = task.build().evaluation_batch(params["num_samples"], book.seed)
     score = prompt_score(model, prompts, use_memory=params["memory"] != "off")
     _ = book.add("recall.exact_match", score.accuracy, "share", **params)
+
+
+def _measure_retriever(
+    model: Recurrent, task: SegmentFactsConfig, book: RecordBook, params: dict[str, Any]
+) -> None:
+    """Records what share of the tokens of the segment asked for each layer finds again."""
+    prompts = task.build().evaluation_batch(params["num_samples"], book.seed)
+    num_segments = task.num_segments + task.has_titles
+    text_ids = prompts.prompt_ids[:, : num_segments * task.segment_len]
+    asked = task.num_segments - 1 - params["distractors"]
+    about = {name: params[name] for name in ("recipe", "changes", "segments", "distractors")}
+    for layer, (wanted, every) in enumerate(retrieved_by_layer(model, text_ids, asked)):
+        if wanted.num_samples:
+            _ = book.add(
+                "retriever.recall", wanted.accuracy, "share", num_samples=wanted.num_samples,
+                layer=layer, chance=every.accuracy, **about,
+            )  # fmt: skip
 
 
 def _tests(config: RunConfig) -> list[tuple[SymbolTaskConfig, dict[str, Any]]]:

@@ -231,14 +231,30 @@ class MPlus(KeyValueMemory[MPlusState]):
         del source
         if self.config.literal:
             return {}
-        asked = self.to_query(state.queries.to(self._like.dtype))
-        places = best_places(asked, state, self.config.num_retrieved)
-        numbers = state.long_numbers.gather(1, places).to(state.numbers.device)
+        numbers = self.next_retrieved(state).to(state.numbers.device)
         is_stored = numbers > 0
         retrieved = is_stored.sum(1)
         ages = (state.numbers[:, -1:] - numbers) / self.num_memory_tokens
         reach = (ages * is_stored).sum(1) / retrieved.clamp_min(1)
         return {"retrieved": retrieved.to(reach.dtype), "reach": reach}
+
+    @torch.no_grad()
+    def next_retrieved(self, state: MPlusState) -> Int[Tensor, "B R"]:
+        """Returns which memory tokens the next segment will be handed, the oldest first.
+
+        Number n was written by segment (n - 1) // K, from 0 on; 0 is none. In the published form
+        the next segment's own text asks, so that there is nothing to tell before it is read.
+
+        Raises:
+            ConfigError: the published form.
+        """
+        if self.config.literal:
+            raise ConfigError(
+                "With `literal` the next segment's own text decides what it is handed."
+            )
+        asked = self.to_query(state.queries.to(self._like.dtype))
+        places = best_places(asked, state, self.config.num_retrieved)
+        return state.long_numbers.gather(1, places)
 
     def _remembered(self, dropped: Int[Tensor, "B K"], state: MPlusState) -> dict[str, Tensor]:
         """Returns the long-term memory with what the pool gives up; empty places are nothing."""

@@ -3,7 +3,7 @@
 | recipes | facts | memories that are compared |
 |---|---|---|
 | `facts_*` | asked for after any number of other facts | MemoryLLM, M+, none; baselines |
-| `titled_*` | under a title each, one of which is named again | MemLong, none |
+| `titled_*` | under a title each, one of which is named again | MemLong, M+, none |
 | `topics_*` | of two topics that alternate | HMT, RMT, none |
 
 All of one kind have the same backbone, data and steps. First comes looking up within a segment,
@@ -95,6 +95,19 @@ def titled_memlong() -> RunConfig:
     """
     memory = MemLongConfig(passage_len=SEGMENT_LEN, num_passages=2, memory_layer=0)
     return _titled("titled_memlong", memory)
+
+
+@RECIPES.register("titled_mplus", paper="arXiv:2502.00592")
+def titled_mplus() -> RunConfig:
+    """The same with M+: the retriever hears the title before it is asked.
+
+    By default it chooses before the question is read, so that facts without a title are found by
+    chance.
+    """
+    memory = MPlusConfig(
+        num_memory_tokens=4, num_slots=16, num_retrieved=8, d_retriever=32, is_offloaded=False
+    )
+    return _titled("titled_mplus", memory)
 
 
 @RECIPES.register("titled_none", paper="arXiv:2408.16967")
