@@ -4,7 +4,7 @@ A memory token that left the pool is found if the next segment is handed it. Han
 random would find as large a share of those of one segment as of all.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -57,7 +57,9 @@ def retrieved_by_layer(
 
 
 def _retrieved(mechanism: MPlus, state: MPlusState, segment: int) -> Retrieved:
-    found, there = mechanism.next_retrieved(state), state.long_numbers
+    # what registers a memory hides its own methods from the type checker
+    found: Tensor = cast("Any", mechanism).next_retrieved(state)
+    there = state.long_numbers
     first = 1 + segment * mechanism.num_memory_tokens
     wanted = torch.arange(first, first + mechanism.num_memory_tokens, device=there.device)
     return Retrieved(

@@ -238,7 +238,6 @@ class MPlus(KeyValueMemory[MPlusState]):
         reach = (ages * is_stored).sum(1) / retrieved.clamp_min(1)
         return {"retrieved": retrieved.to(reach.dtype), "reach": reach}
 
-    @torch.no_grad()
     def next_retrieved(self, state: MPlusState) -> Int[Tensor, "B R"]:
         """Returns which memory tokens the next segment will be handed, the oldest first.
 
