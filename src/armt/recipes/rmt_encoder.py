@@ -17,8 +17,8 @@ _GOAL = 0.98
 """Share of right answers at which a stage gives way to the next, longer one."""
 
 _FINDING_GOAL = 0.995
-"""The same for one segment where a fact stands anywhere in it: what is not found there is found in
-no longer text, and each segment more loses as much again."""
+"""The same over one segment where a fact may stand anywhere: each segment more loses as much again
+as is lost there."""
 
 _OPTIM = OptimConfig(betas=(0.9, 0.999), weight_decay=1e-3, clip_norm=0.02)
 """All gradients are made equally long, and their squares remembered for long. Through the memory of
