@@ -88,3 +88,22 @@ def test_the_state_holds_one_memory_for_the_whole_model():
 def test_wrong_options_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         _ = RMTConfig.from_dict(options)
+
+
+def test_noise_is_put_on_what_training_keeps_and_nowhere_else():
+    config = RMTConfig(num_memory_tokens=M, memory_noise=0.5)
+    model, ids = recurrent(config), random_ids(64, SEGMENT_LEN)
+    plain = recurrent(RMTConfig(num_memory_tokens=M))(ids)
+    assert torch.equal(model(ids).state.layers[0].memory, plain.state.layers[0].memory)
+    noisy = model.train()(ids)
+    torch.testing.assert_close(noisy.logits, plain.logits, **CLOSE)
+    kept = plain.state.layers[0].memory
+    noise = noisy.state.layers[0].memory - kept
+    shares = noise.square().mean((0, 2)).sqrt() / kept.square().mean((0, 2)).sqrt()
+    torch.testing.assert_close(shares, torch.full_like(shares, 0.5), rtol=0.1, atol=0.0)
+
+
+def test_noise_is_a_matter_of_training_and_may_change_by_stage():
+    assert "memory_noise" in RMTConfig.stage_options
+    with pytest.raises(ConfigError, match="must not be negative"):
+        _ = RMTConfig(memory_noise=-0.1)

@@ -6,11 +6,12 @@ pretrained decoders, arXiv:2304.11062 and arXiv:2406.10149.
 Where we differ: no position sees a later one, as in the later published code; in the first paper
 the tokens of one end see each other. There is no cache of the segment before, which the first paper
 adds for comparison (Transformer-XL). The gradient is cut by the recurrence's `bptt_depth`, in
-stretches; the first published code runs the last segments anew for each segment instead.
+stretches; the first published code runs the last segments anew for each segment instead. Training
+may put noise on the memory (`memory_noise`), which is ours.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -28,11 +29,17 @@ from armt.core.state import State
 class RMTConfig(MemoryConfig):
     """Options of `RMT`."""
 
+    stage_options: ClassVar[frozenset[str]] = frozenset({"memory_noise"})
+
     num_memory_tokens: int = 16
     """Tokens at each end of a segment (`M`)."""
 
     init: Literal["separate", "replicated"] = "separate"
     """How the first memory starts: each token drawn for itself, or (first paper) all alike."""
+
+    memory_noise: float = 0.0
+    """Spread of the noise that training puts on a memory, as a share of the memory's own; a stage
+    may change it. What is kept in spite of it is kept over more segments than were trained on."""
 
     def __post_init__(self) -> None:
         """Checks the options."""
@@ -42,6 +49,8 @@ class RMTConfig(MemoryConfig):
             )
         if self.init not in ("separate", "replicated"):
             raise ConfigError(f"`init` must be 'separate' or 'replicated'. Got {self.init!r}.")
+        if self.memory_noise < 0:
+            raise ConfigError(f"`memory_noise` must not be negative. Got {self.memory_noise}.")
 
     def build(self, shape: LayerShape) -> "RMT":
         """Returns the memory for a backbone whose layers have this shape."""
@@ -85,6 +94,14 @@ class RMT(TokenMemory[RMTState]):
 
     def write(self, hidden: Float[Tensor, "B M D"], state: RMTState) -> RMTState:
         """Returns the hidden states after the text as the next memory."""
+        if self.training and self.config.memory_noise:
+            hidden = _noisy(hidden, self.config.memory_noise)
         return RMTState(
             memory=hidden.to(state.memory.dtype), is_written=torch.ones_like(state.is_written)
         )
+
+
+def _noisy(memory: Float[Tensor, "B M D"], share: float) -> Float[Tensor, "B M D"]:
+    """Returns the memory with noise of this share of each token's root mean square."""
+    spread = memory.detach().float().square().mean(-1, keepdim=True).sqrt()
+    return memory + (share * spread).to(memory.dtype) * torch.randn_like(memory)

@@ -1,6 +1,6 @@
 """Copy, reverse and quadratic equations with a recurrent memory, after the RMT paper."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from armt.backbones.tiny import TinyBackboneConfig
@@ -24,8 +24,12 @@ steps at a tenth of the rate."""
 _HELD_LEN = 12
 """Digits of the source that is held: one segment of them."""
 
-_BLANKS_STEPS = {12: 600, 24: 600, 48: 1200}
-"""Optimiser steps at each number of blanks, once it is copied without."""
+_HELD_STEPS, _BLANKS_STEPS = {3: 150, 6: 200, 12: 300}, {12: 200, 24: 200, 48: 2500}
+"""Optimiser steps at each length of the source, without blanks, and then at each number of them."""
+
+_NOISE = ("memory_noise=0.8",)
+"""While blanks are read. A memory that is put right at each segment in spite of it is put right at
+any number of them; without, it is lost soon after the longest text of the training."""
 
 
 @RECIPES.register("rmt_copy", paper="arXiv:2207.06881")
@@ -43,11 +47,8 @@ def rmt_reverse() -> RunConfig:
 
 @RECIPES.register("rmt_delayed_copy", paper="arXiv:2207.06881")
 def rmt_delayed_copy() -> RunConfig:
-    """Copy after blanks: 12 digits in a segment of 12, asked for up to four segments later.
-
-    Over more than it is trained on it keeps little or nothing (docs/memories/rmt.md).
-    """
-    return _delayed("rmt_delayed_copy", RMTConfig(num_memory_tokens=_HELD_LEN))
+    """Copy after blanks: 12 digits in a segment of 12, asked for up to four segments later."""
+    return _delayed("rmt_delayed_copy", RMTConfig(num_memory_tokens=_HELD_LEN), _NOISE)
 
 
 @RECIPES.register("none_delayed_copy", paper="arXiv:2207.06881")
@@ -71,22 +72,24 @@ def rmt_quadratic() -> RunConfig:
     )
 
 
-def _growing(task: CopyReverseConfig) -> list[Lesson]:
+def _growing(task: CopyReverseConfig, num_steps: Mapping[int, int] = _SOURCE_STEPS) -> list[Lesson]:
     """Returns the task and its steps at each length of the source, up to its own."""
     return [
-        (replace(task, source_len=length), num_steps)
-        for length, num_steps in _SOURCE_STEPS.items()
+        (replace(task, source_len=length), steps)
+        for length, steps in num_steps.items()
         if length <= task.source_len
     ]
 
 
-def _delayed(name: str, memory: MemoryConfig) -> RunConfig:
+def _delayed(name: str, memory: MemoryConfig, noise: tuple[str, ...] = ()) -> RunConfig:
     """Returns a run that learns to copy ever more digits, then to hold them over blanks."""
     task = CopyReverseConfig(source_len=_HELD_LEN)
-    holding = [
+    held = [
         (replace(task, num_blanks=number), num_steps) for number, num_steps in _BLANKS_STEPS.items()
     ]
-    return _run(name, _HELD_LEN, memory, [*_growing(task), *holding])
+    run = _run(name, _HELD_LEN, memory, [*_growing(task, _HELD_STEPS), *held], batch_size=32)
+    first, last = run.stages[: -len(held)], run.stages[-len(held) :]
+    return replace(run, stages=(*first, *(replace(stage, memory_changes=noise) for stage in last)))
 
 
 def _run(
@@ -95,6 +98,7 @@ def _run(
     memory: MemoryConfig,
     lessons: Sequence[Lesson],
     num_layers: int = 4,
+    batch_size: int = 128,
 ) -> RunConfig:
     last = len(lessons) - 1
     return RunConfig(
@@ -110,7 +114,7 @@ def _run(
                 learning_rate=1e-3 if number < last else 5e-4,
                 final_learning_rate=1e-5 if number == last else None,
                 warmup_steps=100 if number == 0 else 0,
-                batch_size=128,
+                batch_size=batch_size,
                 stream=task,
             )
             for number, (task, num_steps) in enumerate(lessons)
