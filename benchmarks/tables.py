@@ -78,10 +78,12 @@ def records_of(run: str) -> list[Measurement]:
 def experiments(kind: str) -> list[Measurement]:
     """Returns the records of the small experiments with this in the names of their recipes.
 
-    Of a run that was stopped and done anew the last file counts.
+    Of a run that was done anew the last file counts.
     """
     records = (each for run in EXPERIMENT_RUNS for each in records_of(run))
-    latest = {(each.name, each.seed, str(each.params)): each for each in records}
+    latest = {
+        (each.name, each.seed, str({**each.params, "num_samples": None})): each for each in records
+    }
     return [each for each in latest.values() if kind in str(each.params["recipe"])]
 
 

@@ -99,6 +99,7 @@ EXPERIMENT_RUNS = (
     "h100-2026-11-27-memory-experiments",
     "h100-2026-11-27-memory-experiments-mixed",
     "h100-2026-11-28-memory-experiments",
+    "cpu-2026-11-28-memory-experiments",
 )
 """Files of the small experiments on memories (`benchmarks/memory_experiments.py`)."""
 
