@@ -33,6 +33,10 @@ WHOLE_ROW_LEN = 512
 
 _BACKBONE = TinyBackboneConfig(d_model=128, num_layers=4, d_ffn=256, init_std=0.1)
 
+_MPLUS = MPlusConfig(
+    num_memory_tokens=4, num_slots=16, num_retrieved=8, d_retriever=32, is_offloaded=False
+)
+
 _LOOK_UP = SegmentFactsConfig(segment_len=SEGMENT_LEN, num_segments=1, is_filled=False)
 
 _FACTS_STEPS = {1: 500, 2: 600, 4: 600, 8: 800}
@@ -50,10 +54,7 @@ def facts_memoryllm() -> RunConfig:
 @RECIPES.register("facts_mplus", paper="arXiv:2502.00592")
 def facts_mplus() -> RunConfig:
     """The same with a long-term memory behind the pool."""
-    memory = MPlusConfig(
-        num_memory_tokens=4, num_slots=16, num_retrieved=8, d_retriever=32, is_offloaded=False
-    )
-    return _facts("facts_mplus", memory)
+    return _facts("facts_mplus", _MPLUS)
 
 
 @RECIPES.register("facts_none", paper="arXiv:2402.04624")
@@ -104,10 +105,7 @@ def titled_mplus() -> RunConfig:
     By default it chooses before the question is read, so that facts without a title are found by
     chance.
     """
-    memory = MPlusConfig(
-        num_memory_tokens=4, num_slots=16, num_retrieved=8, d_retriever=32, is_offloaded=False
-    )
-    return _titled("titled_mplus", memory)
+    return _titled("titled_mplus", _MPLUS)
 
 
 @RECIPES.register("titled_none", paper="arXiv:2408.16967")
