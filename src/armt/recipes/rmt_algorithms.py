@@ -24,7 +24,7 @@ steps at a tenth of the rate."""
 _HELD_LEN = 12
 """Digits of the source that is held: one segment of them."""
 
-_HELD_STEPS, _BLANKS_STEPS = {3: 150, 6: 200, 12: 300}, {12: 200, 24: 200, 48: 2500}
+_HELD_STEPS, _BLANKS_STEPS = {3: 150, 6: 200, 12: 300}, {12: 200, 24: 200, 48: 5000}
 """Optimiser steps at each length of the source, without blanks, and then at each number of them."""
 
 _NOISE = ("memory_noise=0.8",)
