@@ -3,6 +3,7 @@
 The runs are trained by `benchmarks/fact_memory.py`, not by `armt train`, which trains decoders.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 from armt.backbones.tiny_encoder import TinyEncoderConfig
@@ -32,15 +33,15 @@ _DROPOUT = 0.1
 """As in BERT; it is noise on the memory too, without which a fact drifts away after some ten
 segments. That is enough where the fact stands before all else."""
 
-_BLENDS: dict[Kind, tuple[float, float]] = {
-    "memorise": (0.0, 0.0),
-    "detect_and_memorise": (0.25, 0.4),
-    "reasoning": (0.25, 0.4),
-}
-"""Shares of another row's memory that the last stages mix into a row's, once facts are kept.
+_NOISE = ("memory_noise=0.8",)
+"""On the memory in the last stage, where facts stand anywhere.
 
-Where facts stand anywhere, an empty memory drifts too, and dropout does not hold either. It takes
-some thousand steps; from the beginning on it would merge two answers."""
+There an empty memory drifts too, and dropout does not hold either of them: it takes some thousand
+steps of learning to put the memory right at each segment. From the beginning on, nothing would be
+learned."""
+
+_LATENESS = 3
+"""In the last stage: in a text of thousands of segments most memories are empty for long."""
 
 
 def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
@@ -67,12 +68,11 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
             (finding, *((steps, _GOAL) for steps in _KEEPING_STEPS)), start=1
         )
     ]
-    holding = [
-        ClassifierStageConfig(
-            num_segments=7, num_steps=num_steps, learning_rate=2e-4, warmup_steps=50, blend=blend
-        )
-        for num_steps, blend in zip((600, 2400), _BLENDS[kind], strict=True)
-    ]
+    holding = (
+        [_holding(num_steps, 2e-4) for num_steps in (600, 2400)]
+        if kind == "memorise"
+        else [_holding_noisily(4000, 3e-4)]
+    )
     return ClassifierRunConfig(
         name="rmt_encoder",
         kind=kind,
@@ -93,12 +93,11 @@ def rmt_encoder_tiny(kind: Kind) -> ClassifierRunConfig:
         )
         for number in (1, 2, 4, 7)
     ]
-    holding = [
-        ClassifierStageConfig(
-            num_segments=7, num_steps=num_steps, learning_rate=1e-3, warmup_steps=20, blend=blend
-        )
-        for num_steps, blend in zip((300, 1000), _BLENDS[kind], strict=True)
-    ]
+    holding = (
+        [_holding(num_steps, 1e-3) for num_steps in (300, 1000)]
+        if kind == "memorise"
+        else [_holding_noisily(2600, 1e-3)]
+    )
     return ClassifierRunConfig(
         name="rmt_encoder_tiny",
         kind=kind,
@@ -110,3 +109,16 @@ def rmt_encoder_tiny(kind: Kind) -> ClassifierRunConfig:
         text=TextConfig(vocab_size=512),
         stages=(*keeping, *holding),
     )
+
+
+def _holding(num_steps: int, learning_rate: float) -> ClassifierStageConfig:
+    """Returns a stage of the longest texts."""
+    return ClassifierStageConfig(
+        num_segments=7, num_steps=num_steps, learning_rate=learning_rate, warmup_steps=50
+    )
+
+
+def _holding_noisily(num_steps: int, learning_rate: float) -> ClassifierStageConfig:
+    """Returns the same with noise on the memory, which is empty for longer."""
+    stage = _holding(num_steps, learning_rate)
+    return replace(stage, memory_changes=_NOISE, lateness=_LATENESS)

@@ -12,7 +12,7 @@ Source: Bulatov et al., "Scaling Transformer to 1M tokens and beyond with RMT", 
 Facts and questions are those of bAbI tasks 1 and 4, as there; the text around them is the caller's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, final
 
 import numpy as np
@@ -55,6 +55,10 @@ class FactMemoryConfig(Config):
     segment_len: int
     """Text tokens of a segment; every text is whole segments."""
 
+    lateness: int = 1
+    """Places drawn for a fact, the last of which it takes: more than one to train on texts that say
+    nothing for long, as most of a far longer text does."""
+
     def __post_init__(self) -> None:
         """Checks the options."""
         if self.kind not in ("memorise", "detect_and_memorise", "reasoning"):
@@ -64,6 +68,8 @@ class FactMemoryConfig(Config):
             )
         if self.segment_len < 1:
             raise ConfigError(f"`segment_len` must be at least 1. Got {self.segment_len}.")
+        if self.lateness < 1:
+            raise ConfigError(f"`lateness` must be at least 1. Got {self.lateness}.")
 
     def build(self, store: BackgroundStore, encoder: TextEncoder) -> "FactMemory":
         """Returns the task over the texts of `store`."""
@@ -79,6 +85,10 @@ class FactMemory:
     ) -> None:
         """Takes the natural text and its tokens."""
         self.config, self._store, self._encoder = config, store, encoder
+
+    def later(self, lateness: int) -> "FactMemory":
+        """Returns the task with facts that stand later; see the option."""
+        return FactMemory(replace(self.config, lateness=lateness), self._store, self._encoder)
 
     def batch(self, num_segments: list[int], *key: str | int) -> FactBatch:
         """Returns one row for each number of segments.
@@ -119,10 +129,14 @@ class FactMemory:
         background = walk.take(num_left)
         gaps = [0] * len(told)
         if self.config.kind != "memorise":
-            gaps = sorted(int(background.gaps[dice.below(len(background.gaps))]) for _ in told)
+            gaps = sorted(self._draw_gap(background.gaps, dice) for _ in told)
         places = np.repeat(np.asarray(gaps), [len(each) for each in told])
         text = np.insert(background.tokens, places, np.concatenate(told))
         return np.concatenate([text, asked]), PLACES.index(answer)
+
+    def _draw_gap(self, gaps: Ids, dice: Dice) -> int:
+        """Returns the last of as many places between sentences as the task draws for a fact."""
+        return int(gaps[max(dice.below(len(gaps)) for _ in range(self.config.lateness))])
 
     def _tell(self, dice: Dice) -> tuple[list[str], str, str]:
         """Returns facts, question and answer."""

@@ -27,7 +27,7 @@ from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.fact_memory import NUM_CLASSES, FactBatch, FactMemory, FactMemoryConfig
 from armt.training.checkpoint import Progress, fill, load_newest, save_checkpoint
-from armt.training.config import OptimConfig, TextConfig
+from armt.training.config import OptimConfig, TextConfig, memory_in_stage
 from armt.training.descent import descend
 from armt.training.loader import load_batches
 from armt.training.optim import MasterAdamW, cast_weights
@@ -59,6 +59,12 @@ class ClassifierStageConfig(Config):
     blend: float = 0.0
     """Greatest share of another row's memory that is mixed into a row's, so that what is kept is
     kept over more segments than are trained on; see `attach_encoder`."""
+
+    memory_changes: tuple[str, ...] = ()
+    """Options of the memory that are others in this stage, such as `memory_noise=0.8`."""
+
+    lateness: int = 1
+    """Places drawn for a fact, the last of which it takes; see `FactMemoryConfig`."""
 
     goal: float | None = None
     """Share of right answers between two reports that ends the stage early; none for never.
@@ -135,6 +141,11 @@ class ClassifierRunConfig(Config):
     max_skipped: int = 20
     """Steps in a row that may be skipped because the gradient is not finite."""
 
+    def __post_init__(self) -> None:
+        """Checks that the stages suit the memory."""
+        for stage in self.stages:
+            _ = memory_in_stage(self.memory, stage.memory_changes)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierReport:
@@ -189,7 +200,7 @@ class ClassifierStream:
         self, task: FactMemory, config: ClassifierRunConfig, stage: ClassifierStageConfig
     ) -> None:
         """Takes the task, and the stage that says how long its texts are."""
-        self._task, self._config, self._stage = task, config, stage
+        self._task, self._config, self._stage = task.later(stage.lateness), config, stage
 
     def batches(self, start: int = 0) -> Iterator[FactBatch]:
         """Yields the batches from number `start` on."""
@@ -241,8 +252,10 @@ class ClassifierTrainer:
         before = 0
         with stop_requests(is_alone=True) as stop:
             for stage in self.config.stages:
+                memory = memory_in_stage(self.config.memory, stage.memory_changes)
                 if self.progress.step < before + stage.num_steps:
-                    self._train_stage(stage, before, on_report, stop)
+                    with self.model.memory.changed(memory):
+                        self._train_stage(stage, before, on_report, stop)
                 before += stage.num_steps
         return self.model.eval()
 

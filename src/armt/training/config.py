@@ -1,5 +1,6 @@
 """A whole training run as one value."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -22,6 +23,24 @@ class TextConfig(Config):
 
     vocab_size: int = 8192
     """Entries of the tokenizer, which is trained on the background."""
+
+
+def memory_in_stage(memory: MemoryConfig, changes: Sequence[str]) -> MemoryConfig:
+    """Returns a memory's options with the changes of a stage.
+
+    Raises:
+        ConfigError: there is no such option, or it has to be the same in all stages.
+    """
+    changed = memory.changed(changes, "use_recall=false")
+    pairs = zip(memory.to_dict().items(), changed.to_dict().values(), strict=True)
+    fixed = {name for (name, old), new in pairs if old != new} - memory.stage_options
+    if fixed:
+        known = ", ".join(sorted(memory.stage_options)) or "none"
+        raise ConfigError(
+            f"These options of {type(memory).__name__} are the same in all stages: "
+            f"{', '.join(sorted(fixed))}. A stage may change: {known}."
+        )
+    return changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +86,7 @@ class StageConfig(Config):
         Raises:
             ConfigError: there is no such option, or it has to be the same in all stages.
         """
-        changed = memory.changed(self.memory_changes, "use_recall=false")
-        pairs = zip(memory.to_dict().items(), changed.to_dict().values(), strict=True)
-        fixed = {name for (name, old), new in pairs if old != new} - memory.stage_options
-        if fixed:
-            known = ", ".join(sorted(memory.stage_options)) or "none"
-            raise ConfigError(
-                f"These options of {type(memory).__name__} are the same in all stages: "
-                f"{', '.join(sorted(fixed))}. A stage may change: {known}."
-            )
-        return changed
+        return memory_in_stage(memory, self.memory_changes)
 
     def __post_init__(self) -> None:
         """Checks the options."""
