@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,23 @@ def test_states_of_another_shape_are_told(folder):
     _ = save_checkpoint(folder, trainer.recurrent, trainer.optimizer, Progress(step=9), wide)
     with pytest.raises(StateError, match="another shape"):
         _ = step_resumed(folder)
+
+
+def test_carried_states_go_on_where_the_memory_has_them(folder, monkeypatch):
+    """As those of a long-term memory that stays on the host while the model is on a GPU."""
+    trainer = carried_trainer(carried_run(), folder)
+    memory = trainer.recurrent.memory
+    num_rows = len(next(iter(trainer.carried[0].tensors().values())))
+    there = tuple(_first_alone_here(layer) for layer in memory.init_states(num_rows))
+    monkeypatch.setattr(memory, "init_states", lambda num_rows: there)
+    _, carried = load_newest(folder, trainer.recurrent, trainer.optimizer)
+    for layer, template in zip(carried, there, strict=True):
+        devices = {name: value.device for name, value in layer.tensors().items()}
+        assert devices == {name: value.device for name, value in template.tensors().items()}
+        assert len(set(devices.values())) == 2
+
+
+def _first_alone_here(layer):
+    _, *others = layer.tensors()
+    assert others, "the memory's state has two tensors"
+    return replace(layer, **{name: getattr(layer, name).to("meta") for name in others})

@@ -170,7 +170,7 @@ def _carried_tensors(carried: tuple[State, ...] | None) -> dict[str, Tensor]:
 def _carried_states(
     model: Recurrent | RecurrentClassifier, tensors: dict[str, Tensor]
 ) -> tuple[State, ...] | None:
-    """Returns the carried states on the model's device.
+    """Returns the carried states, each tensor where the memory has it: some stay on the host.
 
     Raises:
         StateError: they have another shape than the model's memory.
@@ -180,8 +180,9 @@ def _carried_states(
     num_rows = len(next(iter(tensors.values())))
     states: list[State] = []
     for number, layer in enumerate(model.memory.init_states(num_rows)):
-        held = {name: tensors[f"{number}.{name}"].to(model.device) for name in layer.tensors()}
-        is_same = all(held[name].shape == value.shape for name, value in layer.tensors().items())
+        own = layer.tensors()
+        held = {name: tensors[f"{number}.{name}"].to(value.device) for name, value in own.items()}
+        is_same = all(held[name].shape == value.shape for name, value in own.items())
         if model.memory.is_bounded and not is_same:
             raise StateError(
                 "The checkpoint's carried states have another shape than the model's memory. Train "
