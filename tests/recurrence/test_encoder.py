@@ -57,9 +57,9 @@ def encoder(family="bert", **options):
     return model.double().eval()
 
 
-def recurrent(family="bert", bptt_depth=None, blend=0.0, **options):
-    memory, base = RMTConfig(num_memory_tokens=M), encoder(family, **options)
-    model = attach_encoder(base, memory, SPECIAL, SEGMENT_LEN, bptt_depth, blend)
+def recurrent(family="bert", bptt_depth=None, noise=0.0, **options):
+    memory = RMTConfig(num_memory_tokens=M, memory_noise=noise)
+    model = attach_encoder(encoder(family, **options), memory, SPECIAL, SEGMENT_LEN, bptt_depth)
     roughen(model.memory)
     return model
 
@@ -149,22 +149,16 @@ def test_truncation_cuts_at_the_depth_asked(depth):
     assert reached == [segment >= 4 - reach for segment in range(5)]
 
 
-def test_training_mixes_memories_of_rows_and_reading_does_not():
+def test_training_puts_noise_on_the_memory_and_reading_does_not():
     ids = random_ids(2, 2 * SEGMENT_LEN)
-    plain, mixed = recurrent(), recurrent(blend=0.4)
+    plain, noisy = recurrent(), recurrent(noise=0.4)
     expected = plain(ids).logits
-    torch.testing.assert_close(mixed(ids).logits, expected, **CLOSE)
-    _ = mixed.train()
-    assert not torch.allclose(mixed(ids).logits, expected, rtol=1e-3)
-    # where the rows remember the same, or there is but one, nothing can be mixed
-    for alike in (ids[:, :SEGMENT_LEN], ids[:1], ids[:1].expand(2, -1)):
-        torch.testing.assert_close(mixed(alike).logits, plain(alike).logits, **CLOSE)
-
-
-@pytest.mark.parametrize("blend", [-0.1, 0.5])
-def test_a_blend_leaves_most_of_a_memory(blend):
-    with pytest.raises(ConfigError, match=r"`blend` must lie in \[0, 0\.5\)"):
-        _ = recurrent(blend=blend)
+    torch.testing.assert_close(noisy(ids).logits, expected, **CLOSE)
+    _ = noisy.train()
+    assert not torch.allclose(noisy(ids).logits, expected, rtol=1e-3)
+    # nothing was written yet that noise could be put on
+    first = ids[:, :SEGMENT_LEN]
+    torch.testing.assert_close(noisy(first).logits, plain(first).logits, **CLOSE)
 
 
 def test_checkpointing_changes_no_gradient():

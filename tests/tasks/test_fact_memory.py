@@ -68,6 +68,23 @@ def test_to_memorise_is_told_before_all_else_and_to_detect_anywhere(store, encod
     assert 0 < sum(starts["detect_and_memorise"]) < 20
 
 
+def test_the_last_of_more_places_stands_later(store, encoder):
+    config = FactMemoryConfig(kind="detect_and_memorise", segment_len=SEGMENT_LEN)
+
+    def mean_place(task):
+        texts = texts_of(task, encoder, [4] * 60, "test", 3)
+        places = [
+            re.search(rf"({'|'.join(PEOPLE)}) [a-z ]+ to the \w+\.", text).start() / len(text)
+            for text, _ in texts
+        ]
+        return sum(places) / len(places)
+
+    plain = config.build(store, encoder)
+    assert 0.35 < mean_place(plain) < 0.65
+    assert 0.7 < mean_place(plain.later(4)) < 0.95
+    assert plain.later(1).config == plain.config
+
+
 def test_all_answers_are_drawn(task):
     labels = task.batch([1] * 200, "train", 0).labels.bincount(minlength=NUM_CLASSES)
     assert len(labels) == NUM_CLASSES

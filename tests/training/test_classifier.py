@@ -232,3 +232,32 @@ def test_the_recipes_fit_their_encoder(recipe, kind):
     assert num_positions == run.backbone.max_positions
     assert run.kind == kind
     assert ClassifierRunConfig.from_dict(run.to_dict()) == run
+
+
+def test_a_stage_puts_noise_on_the_memory(short, encoder, task, tmp_path):
+    run, noises = short[0], []
+    noisy = replace(run.stages[1], memory_changes=("memory_noise=0.5",))
+    run = replace(run, stages=(run.stages[0], noisy))
+
+    def note(report):
+        noises.append((report.num_segments, model.memory.mechanisms[0].config.memory_noise))
+
+    model = build_classifier(run, encoder)
+    _ = ClassifierTrainer(model, task, run, tmp_path).train(note)
+    assert set(noises) == {(1, 0.0), (2, 0.5)}
+    assert model.memory.mechanisms[0].config == run.memory
+    with pytest.raises(ConfigError, match="A stage may change: memory_noise"):
+        _ = replace(run, stages=(replace(noisy, memory_changes=("num_memory_tokens=3",)),))
+
+
+def test_a_stage_decides_how_late_facts_stand(encoder, task):
+    task = replace(task.config, kind="detect_and_memorise").build(task._store, encoder)
+    stage = ClassifierStageConfig(num_segments=2, num_steps=1, learning_rate=1e-3)
+    early, same, late = (
+        next(ClassifierStream(task, RUN, replace(stage, lateness=lateness)).batches())
+        for lateness in (1, 1, 4)
+    )
+    assert torch.equal(early.input_ids, same.input_ids)
+    assert not torch.equal(early.input_ids, late.input_ids)
+    with pytest.raises(ConfigError, match="`lateness` must be at least 1"):
+        _ = task.later(0)

@@ -63,7 +63,6 @@ class RecurrentClassifier(PreTrainedModel):
     recurrence: RecurrenceConfig
     anatomy: Anatomy
     special_tokens: SpecialTokens
-    blend: float
 
     def init_state(self, batch_size: int = 1) -> State:
         """Returns the memory before anything was read."""
@@ -143,20 +142,9 @@ class RecurrentClassifier(PreTrainedModel):
         ids = torch.cat([edge, torch.full_like(edge, separator_id), text], dim=1)
         embedded: Float[Tensor, "B T D"] = cast("Any", self.get_input_embeddings())(ids)
         mechanism = cast("Any", self.memory.mechanisms[0])
-        memory = self._blended(mechanism.tokens(state).prefix.to(embedded))
+        memory = mechanism.tokens(state).prefix.to(embedded)
         embeds = torch.cat([embedded[:, :1], memory, embedded[:, 1:]], dim=1)
         return {"inputs_embeds": embeds, "attention_mask": mask}
-
-    def _blended(self, memory: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"]:
-        """Mixes into each row's memory a random share of another row's, in training.
-
-        A memory that is only carried drifts: what was kept over the segments of the training fades
-        soon after. To answer in spite of this it must return to one of a few points each time.
-        """
-        if not (self.training and self.blend):
-            return memory
-        shares = self.blend * torch.rand_like(memory[:, :1, :1])
-        return torch.lerp(memory, memory.roll(1, 0), shares)
 
     @property
     def _num_tokens(self) -> int:
@@ -169,7 +157,6 @@ def attach_encoder(
     special_tokens: SpecialTokens,
     segment_len: int | None = None,
     bptt_depth: int | None = None,
-    blend: float = 0.0,
 ) -> RecurrentClassifier:
     """Gives an encoder that classifies texts a memory and returns it, changed in place.
 
@@ -179,18 +166,13 @@ def attach_encoder(
         special_tokens: what the encoder expects around a text.
         segment_len: text tokens of a segment; by default as many as fit the model's positions.
         bptt_depth: segments that a gradient goes back through the memory; none for all.
-        blend: greatest share of another row's memory that training mixes into a row's, below 0.5;
-            what is learned in spite of it is kept over more segments than were trained on.
 
     Raises:
         BackboneError: the model cannot carry a memory; the message says why.
-        ConfigError: segment and memory do not fit the model's positions, or the blend is no share
-            below a half.
+        ConfigError: segment and memory do not fit the model's positions.
     """
     if isinstance(model, RecurrentClassifier):
         raise BackboneError("This model carries a memory already. Load it anew.")
-    if not 0 <= blend < 0.5:
-        raise ConfigError(f"`blend` must lie in [0, 0.5). Got {blend}.")
     anatomy = examine_encoder(model)
     stack = MemoryStack(memory, anatomy)
     segment_len = _fitting_len(segment_len, memory.num_memory_tokens, anatomy)
@@ -198,7 +180,7 @@ def attach_encoder(
     recurrent = cast("RecurrentClassifier", model)
     recurrent.memory = stack.train(model.training)
     recurrent.recurrence = RecurrenceConfig(segment_len=segment_len, bptt_depth=bptt_depth)
-    recurrent.anatomy, recurrent.special_tokens, recurrent.blend = anatomy, special_tokens, blend
+    recurrent.anatomy, recurrent.special_tokens = anatomy, special_tokens
     return recurrent
 
 

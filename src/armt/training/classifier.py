@@ -56,12 +56,9 @@ class ClassifierStageConfig(Config):
     warmup_steps: int = 0
     """Steps over which the learning rate rises from zero."""
 
-    blend: float = 0.0
-    """Greatest share of another row's memory that is mixed into a row's, so that what is kept is
-    kept over more segments than are trained on; see `attach_encoder`."""
-
     memory_changes: tuple[str, ...] = ()
-    """Options of the memory that are others in this stage, such as `memory_noise=0.8`."""
+    """Options of the memory that are others in this stage, such as `memory_noise=0.8`: what is kept
+    in spite of noise is kept over more segments than are trained on."""
 
     lateness: int = 1
     """Places drawn for a fact, the last of which it takes; see `FactMemoryConfig`."""
@@ -83,8 +80,6 @@ class ClassifierStageConfig(Config):
                 "Only a stage of one segment has a `text_len`, of at least 1. Got "
                 f"{self.num_segments} segments and {self.text_len}."
             )
-        if not 0 <= self.blend < 0.5:
-            raise ConfigError(f"`blend` must lie in [0, 0.5). Got {self.blend}.")
         if self.goal is not None and not 0 < self.goal <= 1:
             raise ConfigError(f"`goal` must lie in (0, 1]. Got {self.goal}.")
 
@@ -253,9 +248,8 @@ class ClassifierTrainer:
         with stop_requests(is_alone=True) as stop:
             for stage in self.config.stages:
                 memory = memory_in_stage(self.config.memory, stage.memory_changes)
-                if self.progress.step < before + stage.num_steps:
-                    with self.model.memory.changed(memory):
-                        self._train_stage(stage, before, on_report, stop)
+                with self.model.memory.changed(memory):
+                    self._train_stage(stage, before, on_report, stop)
                 before += stage.num_steps
         return self.model.eval()
 
@@ -266,8 +260,10 @@ class ClassifierTrainer:
         on_report: Callable[[ClassifierReport], None],
         stop: StopRequest,
     ) -> None:
+        """Does what is left of a stage, nothing if it is done."""
         progress, end = self.progress, before + stage.num_steps
-        self.model.blend = stage.blend
+        if progress.step >= end:
+            return
         stream = ClassifierStream(self.task, self.config, stage)
         is_pinned = self.model.device.type == "cuda"
         batches = load_batches(stream, progress.step, is_pinned=is_pinned)
