@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pages.ablations import ablations_table
 from pages.arms import arms_table
+from pages.compared import compared_table
 from pages.goals import goals_table
 from pages.learned import (
     language_table,
@@ -32,8 +33,8 @@ from pages.runs import (
     COMPARISON_RUN,
     EXPERIMENT_RUNS,
     FROZEN_RUN,
+    FULL_COMPARISON_RUN,
     KERNELS_RUN,
-    NEWEST_COMPARISON_RUN,
     QA1_RUNS,
     QA1_SEEDS,
     RECALL_RUN,
@@ -101,7 +102,7 @@ TABLES: dict[str, Callable[[], str]] = (
         "boxed-reading": boxed_reading_table,
         "comparison": lambda: comparison_table(records_of(COMPARISON_RUN)),
         "comparison-cost": lambda: cost_table(records_of(COMPARISON_RUN)),
-        "comparison-full": lambda: comparison_table(records_of(NEWEST_COMPARISON_RUN)),
+        "comparison-full": lambda: comparison_table(records_of(FULL_COMPARISON_RUN)),
         "recall-capacity": lambda: capacity_table(records_of(RECALL_RUN)),
         "recall-order": lambda: order_table(records_of(RECALL_RUN)),
         "recall-transformer": lambda: transformer_table(records_of(RECALL_RUN)),
@@ -133,6 +134,7 @@ TABLES: dict[str, Callable[[], str]] = (
         "generating": generating_table,
         "batches": batches_table,
         "memories": memories_table,
+        "memories-compared": compared_table,
         "modules": modules_list,
     }
     | {f"picture-{name}": partial(picture_link, name) for name in PICTURES}

@@ -75,9 +75,8 @@ ABLATION_RUNS: tuple[str, ...] = ()
 
 COMPARISON_RUN = "cpu-2026-11-26-compare"
 
-FULL_COMPARISON_RUN = "h100-2026-11-27-compare"
-NEWEST_COMPARISON_RUN = "h100-2026-11-28-compare"
-"""The full setting as it was, with more seeds, and as it is, with a part of the trials."""
+FULL_COMPARISON_RUN = "h100-2026-11-28-compare"
+"""The smoke setting and the full one."""
 
 LANGUAGE_RUNS = {FULL_COMPARISON_RUN: "`armt compare full`"}
 """File of each run that language modelling was measured in, and what it was; the newest first.
