@@ -160,7 +160,13 @@ def _armt_gains() -> Bits:
     return gains_by_segment().get((next(iter(LANGUAGE_RUNS)), "armt"), {})
 
 
-_UNTRAINED = "no run of these recipes is recorded yet"
+_UNTRAINED = "no run of this recipe is recorded yet"
+_FIRST_RUNS = (
+    "QA3, QA5 and one model for all have no run that came to its end; QA4 did not learn to look a "
+    "link up, so that its memory had nothing to hold; QA2 answers half of its questions at any "
+    "length ([first runs](#qa1-to-qa5))"
+)
+_FIRST_TRIED = "one run each of QA2 and QA4; QA4 has more steps for looking up since, not run"
 
 TARGETS: Sequence[Target] = (
     Target("QA1 at 128k tokens, mean of the seeds", 99.5, lambda: _qa1_mean("128k")),
@@ -174,15 +180,15 @@ TARGETS: Sequence[Target] = (
     ),
     Target(
         "QA1 to QA5 at 128k tokens, mean", 98.0, lambda: _all_tasks("128k"),
-        why=_UNTRAINED, tried=_ALL_TASKS_TEXT,
+        why=_FIRST_RUNS, tried=_FIRST_TRIED,
     ),
     Target(
         "QA1 to QA5 at 1M tokens, mean", 96.0, lambda: _all_tasks("1M"),
-        why=_UNTRAINED, tried=_ALL_TASKS_TEXT,
+        why=_FIRST_RUNS, tried=_FIRST_TRIED,
     ),
     Target(
         "QA1 to QA5 at 10M tokens, mean", 90.0, lambda: _all_tasks("10M"),
-        why=_UNTRAINED, tried=_ALL_TASKS_TEXT,
+        why=_FIRST_RUNS, tried=_FIRST_TRIED,
     ),
     Target(
         "QA3 at 10M tokens", 70.0, lambda: _qa3("10M"), why=_UNTRAINED, tried=_ALL_TASKS_TEXT,

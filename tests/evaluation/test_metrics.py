@@ -22,6 +22,13 @@ def test_wilson_interval_against_known_values(num_correct, num_samples, low, hig
     assert found.high == pytest.approx(high, abs=5e-5)
 
 
+def test_the_share_lies_in_its_interval():
+    for num_samples in range(1, 2000):
+        for num_correct in (0, 1, num_samples):
+            found = wilson_interval(num_correct, num_samples)
+            assert found.low <= num_correct / num_samples <= found.high
+
+
 def test_the_ends_of_the_interval_solve_its_equation():
     z = 1.959963984540054
     for end in wilson_interval(37, 120):

@@ -47,7 +47,8 @@ def wilson_interval(num_correct: int, num_samples: int, z: float = _Z95) -> Inte
     spread = z * math.sqrt((share * (1 - share) + per_sample / 4) / num_samples)
     low = (centre - spread) / (1 + per_sample)
     high = (centre + spread) / (1 + per_sample)
-    return Interval(max(0.0, low), min(1.0, high))
+    # at 0 % and 100 % rounding can put the share itself outside
+    return Interval(max(0.0, min(low, share)), min(1.0, max(high, share)))
 
 
 class Comparison(NamedTuple):
