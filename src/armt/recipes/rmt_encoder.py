@@ -37,8 +37,7 @@ _NOISE = ("memory_noise=0.8",)
 """On the memory in the last stage, where facts stand anywhere.
 
 There an empty memory drifts too, and dropout does not hold either of them: it takes some thousand
-steps of learning to put the memory right at each segment. From the beginning on, nothing would be
-learned."""
+steps of learning to put the memory right at each segment."""
 
 _LATENESS = 3
 """In the last stage: in a text of thousands of segments most memories are empty for long."""
