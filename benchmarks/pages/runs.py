@@ -100,6 +100,7 @@ EXPERIMENT_RUNS = (
     "h100-2026-11-28-memory-experiments",
     "cpu-2026-11-28-memory-experiments",
     "h100-2026-11-28-rmt-delayed-copy",
+    "cpu-2026-11-28-titled-mplus",
 )
 """Files of the small experiments on memories (`benchmarks/memory_experiments.py`)."""
 
