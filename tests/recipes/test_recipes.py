@@ -104,7 +104,7 @@ def test_its_last_stage_needs_the_memory(run, store, encoder):
 
 def test_hmt_recalls_from_its_second_stage_on():
     run = RECIPES["topics_hmt"].entry()
-    told = [(stage.memory_of(run.memory).use_recall, stage.stream.num_segments)
+    told = [(run.memory.in_stage(stage.memory_changes).use_recall, stage.stream.num_segments)
             for stage in run.stages]  # fmt: skip
     assert told == [(False, 1), (False, 1), (True, 2), (True, 4), (True, 8), (True, 12)]
     assert run.memory.use_recall

@@ -251,7 +251,8 @@ def test_a_stage_puts_noise_on_the_memory(short, encoder, task, tmp_path):
 
 
 def test_a_stage_decides_how_late_facts_stand(encoder, task):
-    task = replace(task.config, kind="detect_and_memorise").build(task._store, encoder)
+    store = build_store([Book("prose", PROSE * 4)], encoder)
+    task = replace(task.config, kind="detect_and_memorise").build(store, encoder)
     stage = ClassifierStageConfig(num_segments=2, num_steps=1, learning_rate=1e-3)
     early, same, late = (
         next(ClassifierStream(task, RUN, replace(stage, lateness=lateness)).batches())

@@ -93,7 +93,7 @@ def test_a_stage_comes_back_from_plain_data(stream):
 def test_a_stage_may_change_what_a_memory_lets_it():
     run = retrieval_run(memory=HMTConfig(num_cached=2, num_sensory=0))
     changed = run.replaced("stages.0.memory_changes", "[use_recall=false]")
-    stages = [stage.memory_of(changed.memory) for stage in changed.stages]
+    stages = [changed.memory.in_stage(stage.memory_changes) for stage in changed.stages]
     assert [stage.use_recall for stage in stages] == [False, True]
     assert replace(stages[0], use_recall=True) == changed.memory
     with pytest.raises(ConfigError, match=r"all stages: num_cached\. A stage may change: use_rec"):

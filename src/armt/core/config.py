@@ -90,6 +90,23 @@ class MemoryConfig(Config):
     """Options that change neither what is learned nor what a state holds, but what is done with it:
     they may differ from stage to stage of a training."""
 
+    def in_stage(self, changes: Sequence[str]) -> Self:
+        """Returns the options with the changes of a stage of training, each a `PATH=VALUE`.
+
+        Raises:
+            ConfigError: there is no such option, or it has to be the same in all stages.
+        """
+        changed = self.changed(changes, "use_recall=false")
+        pairs = zip(self.to_dict().items(), changed.to_dict().values(), strict=True)
+        fixed = {name for (name, old), new in pairs if old != new} - self.stage_options
+        if fixed:
+            known = ", ".join(sorted(self.stage_options)) or "none"
+            raise ConfigError(
+                f"These options of {type(self).__name__} are the same in all stages: "
+                f"{', '.join(sorted(fixed))}. A stage may change: {known}."
+            )
+        return changed
+
     @abstractmethod
     def build(self, shape: LayerShape) -> "Memory[Any]":
         """Returns the memory for a layer of this shape.

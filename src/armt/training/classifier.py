@@ -27,7 +27,7 @@ from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.fact_memory import NUM_CLASSES, FactBatch, FactMemory, FactMemoryConfig
 from armt.training.checkpoint import Progress, fill, load_newest, save_checkpoint
-from armt.training.config import OptimConfig, TextConfig, memory_in_stage
+from armt.training.config import OptimConfig, TextConfig
 from armt.training.descent import descend
 from armt.training.loader import load_batches
 from armt.training.optim import MasterAdamW, cast_weights
@@ -139,7 +139,7 @@ class ClassifierRunConfig(Config):
     def __post_init__(self) -> None:
         """Checks that the stages suit the memory."""
         for stage in self.stages:
-            _ = memory_in_stage(self.memory, stage.memory_changes)
+            _ = self.memory.in_stage(stage.memory_changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +247,7 @@ class ClassifierTrainer:
         before = 0
         with stop_requests(is_alone=True) as stop:
             for stage in self.config.stages:
-                memory = memory_in_stage(self.config.memory, stage.memory_changes)
+                memory = self.config.memory.in_stage(stage.memory_changes)
                 with self.model.memory.changed(memory):
                     self._train_stage(stage, before, on_report, stop)
                 before += stage.num_steps

@@ -1,6 +1,5 @@
 """A whole training run as one value."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -23,24 +22,6 @@ class TextConfig(Config):
 
     vocab_size: int = 8192
     """Entries of the tokenizer, which is trained on the background."""
-
-
-def memory_in_stage(memory: MemoryConfig, changes: Sequence[str]) -> MemoryConfig:
-    """Returns a memory's options with the changes of a stage.
-
-    Raises:
-        ConfigError: there is no such option, or it has to be the same in all stages.
-    """
-    changed = memory.changed(changes, "use_recall=false")
-    pairs = zip(memory.to_dict().items(), changed.to_dict().values(), strict=True)
-    fixed = {name for (name, old), new in pairs if old != new} - memory.stage_options
-    if fixed:
-        known = ", ".join(sorted(memory.stage_options)) or "none"
-        raise ConfigError(
-            f"These options of {type(memory).__name__} are the same in all stages: "
-            f"{', '.join(sorted(fixed))}. A stage may change: {known}."
-        )
-    return changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +60,6 @@ class StageConfig(Config):
 
     memory_changes: tuple[str, ...] = ()
     """Options of the memory that are others in this stage, such as `use_recall=false` (HMT)."""
-
-    def memory_of(self, memory: MemoryConfig) -> MemoryConfig:
-        """Returns the memory's options in this stage of a run.
-
-        Raises:
-            ConfigError: there is no such option, or it has to be the same in all stages.
-        """
-        return memory_in_stage(memory, self.memory_changes)
 
     def __post_init__(self) -> None:
         """Checks the options."""
@@ -160,7 +133,7 @@ class RunConfig(Config):
     def __post_init__(self) -> None:
         """Checks that the stages suit the memory, and the overlap the segments."""
         for stage in self.stages:
-            _ = stage.memory_of(self.memory)
+            _ = self.memory.in_stage(stage.memory_changes)
         _ = self.reading
 
     def replaced(self, path: str, value: object) -> Self:

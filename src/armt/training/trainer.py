@@ -123,7 +123,8 @@ class Trainer:
         first = self._first_open_stage()
         with stop_requests(is_alone=not self.accelerator.use_distributed) as stop:
             for number, stage in list(enumerate(self.config.stages))[first:]:
-                with self.recurrent.memory.changed(stage.memory_of(self.config.memory)):
+                memory = self.config.memory.in_stage(stage.memory_changes)
+                with self.recurrent.memory.changed(memory):
                     self._train_stage(number, stage, stop)
         _ = self.trained()
         self._save()
