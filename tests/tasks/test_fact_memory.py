@@ -7,7 +7,7 @@ import torch
 
 from armt.core.errors import ConfigError
 from armt.tasks.babi.sentences import PEOPLE, PLACES
-from armt.tasks.fact_memory import NUM_CLASSES, FactMemoryConfig
+from armt.tasks.fact_memory import NO_ANSWER, NUM_CLASSES, FactMemoryConfig
 
 KINDS = ["memorise", "detect_and_memorise", "reasoning"]
 SEGMENT_LEN = 60
@@ -81,8 +81,21 @@ def test_the_last_of_more_places_stands_later(store, encoder):
 
     plain = config.build(store, encoder)
     assert 0.35 < mean_place(plain) < 0.65
-    assert 0.7 < mean_place(plain.later(4)) < 0.95
-    assert plain.later(1).config == plain.config
+    assert 0.7 < mean_place(plain.changed(lateness=4, blank_share=0)) < 0.95
+    assert plain.changed(lateness=1, blank_share=0).config == plain.config
+
+
+def test_blank_texts_tell_nothing_and_have_no_answer(task, encoder):
+    blank = task.changed(lateness=1, blank_share=0.25)
+    batch = blank.batch([2] * 400, "train", 0)
+    assert batch.attention_mask.all()
+    is_blank = batch.labels == NO_ANSWER
+    assert 70 < is_blank.sum() < 130
+    fact = re.compile(rf"({'|'.join(PEOPLE)}) [a-z ]+ to the \w+\.|The \w+ is \w+ of the \w+\.")
+    for ids, told in zip(batch.input_ids, ~is_blank, strict=True):
+        text = encoder.decode(ids.tolist())
+        assert text.endswith("?")
+        assert bool(fact.search(text)) == bool(told)
 
 
 def test_all_answers_are_drawn(task):
@@ -103,6 +116,11 @@ def test_what_cannot_be_is_refused(store, encoder):
     task = FactMemoryConfig(kind="reasoning", segment_len=5).build(store, encoder)
     with pytest.raises(ConfigError, match="do not fit a text of 5 tokens"):
         _ = task.batch([1], 0)
-    for options in ({"kind": "guess", "segment_len": 5}, {"segment_len": 0}):
+    wrong = (
+        {"kind": "guess", "segment_len": 5},
+        {"segment_len": 0},
+        {"blank_share": 1, "segment_len": 5},
+    )
+    for options in wrong:
         with pytest.raises(ConfigError, match=next(iter(options))):
             _ = FactMemoryConfig.from_dict(options)

@@ -15,6 +15,7 @@ from armt.recipes.rmt_encoder import rmt_encoder, rmt_encoder_tiny
 from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.babilong import Book, build_store
 from armt.tasks.encoder import TokenizerEncoder
+from armt.tasks.fact_memory import NO_ANSWER
 from armt.training.classifier import (
     WEIGHTS_NAME,
     ClassifierRunConfig,
@@ -261,4 +262,21 @@ def test_a_stage_decides_how_late_facts_stand(encoder, task):
     assert torch.equal(early.input_ids, same.input_ids)
     assert not torch.equal(early.input_ids, late.input_ids)
     with pytest.raises(ConfigError, match="`lateness` must be at least 1"):
-        _ = task.later(0)
+        _ = task.changed(lateness=0, blank_share=0)
+
+
+def test_after_a_blank_text_every_class_is_to_be_as_likely(encoder, task, tmp_path):
+    stage = replace(STAGES[0], num_steps=1, blank_share=0.5)
+    run = replace(RUN, stages=(stage,))
+    trainer = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+    batch = next(ClassifierStream(task, run, stage).batches())
+    is_blank = batch.labels == NO_ANSWER
+    assert 0 < is_blank.sum() < len(is_blank)
+    logits = trainer.model(batch.input_ids, batch.attention_mask).logits.detach().log_softmax(-1)
+    told = -logits[~is_blank].gather(1, batch.labels[~is_blank, None]).sum()
+    expected = (told - logits[is_blank].mean(1).sum()) / len(logits)
+    reports = []
+    _ = trainer.train(reports.append)
+    assert reports[0].loss == pytest.approx(float(expected), abs=1e-5)
+    right = logits.argmax(1)[~is_blank] == batch.labels[~is_blank]
+    assert reports[0].accuracy == pytest.approx(float(right.float().mean()))

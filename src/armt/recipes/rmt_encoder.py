@@ -42,6 +42,9 @@ steps of learning to put the memory right at each segment."""
 _LATENESS = 3
 """In the last stage: in a text of thousands of segments most memories are empty for long."""
 
+_BLANK_SHARE = 0.3
+"""In the last stage: a memory that takes natural text for a fact has no room for the fact."""
+
 
 def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
     """The layout of the paper (segments of 499 tokens, 10 memory tokens, up to 7 segments).
@@ -118,6 +121,10 @@ def _holding(num_steps: int, learning_rate: float) -> ClassifierStageConfig:
 
 
 def _holding_noisily(num_steps: int, learning_rate: float) -> ClassifierStageConfig:
-    """Returns the same with noise on the memory, which is empty for longer."""
-    stage = _holding(num_steps, learning_rate)
-    return replace(stage, memory_changes=_NOISE, lateness=_LATENESS)
+    """Returns the same with noise on the memory, which is empty for longer, or stays so."""
+    return replace(
+        _holding(num_steps, learning_rate),
+        memory_changes=_NOISE,
+        lateness=_LATENESS,
+        blank_share=_BLANK_SHARE,
+    )

@@ -31,6 +31,9 @@ from armt.tasks.contract import Ids, TextEncoder
 NUM_CLASSES = len(PLACES)
 """Answers there are: the places of bAbI."""
 
+NO_ANSWER = -1
+"""In the place of a class, where a text does not tell what it asks for."""
+
 
 class FactBatch(NamedTuple):
     """Texts of whole segments with a question at the end, and the number of the right place."""
@@ -42,7 +45,7 @@ class FactBatch(NamedTuple):
     """False at the space before a shorter row."""
 
     labels: Int[Tensor, " B"]
-    """The right class."""
+    """The right class, or `NO_ANSWER`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,10 @@ class FactMemoryConfig(Config):
     """Places drawn for a fact, the last of which it takes: more than one to train on texts that say
     nothing for long, as most of a far longer text does."""
 
+    blank_share: float = 0.0
+    """Share of the texts that tell no fact and have no answer: to train on what is none. What is
+    taken for a fact in a long text stands in the way of the one that comes."""
+
     def __post_init__(self) -> None:
         """Checks the options."""
         if self.kind not in ("memorise", "detect_and_memorise", "reasoning"):
@@ -70,6 +77,8 @@ class FactMemoryConfig(Config):
             raise ConfigError(f"`segment_len` must be at least 1. Got {self.segment_len}.")
         if self.lateness < 1:
             raise ConfigError(f"`lateness` must be at least 1. Got {self.lateness}.")
+        if not 0 <= self.blank_share < 1:
+            raise ConfigError(f"`blank_share` must lie in [0, 1). Got {self.blank_share}.")
 
     def build(self, store: BackgroundStore, encoder: TextEncoder) -> "FactMemory":
         """Returns the task over the texts of `store`."""
@@ -86,9 +95,10 @@ class FactMemory:
         """Takes the natural text and its tokens."""
         self.config, self._store, self._encoder = config, store, encoder
 
-    def later(self, lateness: int) -> "FactMemory":
-        """Returns the task with facts that stand later; see the option."""
-        return FactMemory(replace(self.config, lateness=lateness), self._store, self._encoder)
+    def changed(self, *, lateness: int, blank_share: float) -> "FactMemory":
+        """Returns the task with these options."""
+        config = replace(self.config, lateness=lateness, blank_share=blank_share)
+        return FactMemory(config, self._store, self._encoder)
 
     def batch(self, num_segments: list[int], *key: str | int) -> FactBatch:
         """Returns one row for each number of segments.
@@ -116,7 +126,7 @@ class FactMemory:
 
     def _draw(self, num_tokens: int, dice: Dice) -> tuple[Ids, int]:
         """Returns a text of so many tokens, and the class of the answer to its question."""
-        facts, question, answer = self._tell(dice)
+        facts, question, label = self._tell(dice)
         told = [np.asarray(self._encoder.encode(f" {fact}")) for fact in facts]
         asked = np.asarray(self._encoder.encode(f" {question.strip()}"))
         num_left = num_tokens - len(asked) - sum(len(each) for each in told)
@@ -130,20 +140,29 @@ class FactMemory:
         gaps = [0] * len(told)
         if self.config.kind != "memorise":
             gaps = sorted(self._draw_gap(background.gaps, dice) for _ in told)
-        places = np.repeat(np.asarray(gaps), [len(each) for each in told])
-        text = np.insert(background.tokens, places, np.concatenate(told))
-        return np.concatenate([text, asked]), PLACES.index(answer)
+        text, done = list[Ids](), 0
+        for gap, fact in zip(gaps, told, strict=True):
+            text += [background.tokens[done:gap], fact]
+            done = gap
+        return np.concatenate([*text, background.tokens[done:], asked]), label
 
     def _draw_gap(self, gaps: Ids, dice: Dice) -> int:
         """Returns the last of as many places between sentences as the task draws for a fact."""
         return int(gaps[max(dice.below(len(gaps)) for _ in range(self.config.lateness))])
 
-    def _tell(self, dice: Dice) -> tuple[list[str], str, str]:
-        """Returns facts, question and answer."""
+    def _tell(self, dice: Dice) -> tuple[list[str], str, int]:
+        """Returns facts, question and the class of its answer; or a question alone."""
+        share = self.config.blank_share
+        is_blank = share > 0 and dice.chance(share)
         if self.config.kind == "reasoning":
             lines = draw_story(dice).lines
             asked = next(line for line in lines if line.is_question)
             assert asked.answer is not None, "a question has an answer"
-            return [line.text for line in lines if not line.is_question], asked.text, asked.answer
-        person, place = dice.pick(PEOPLE), dice.pick(PLACES)
-        return [move_text(dice, person, place)], where_is_person(person), place
+            facts = [line.text for line in lines if not line.is_question]
+            question, answer = asked.text, asked.answer
+        else:
+            person, answer = dice.pick(PEOPLE), dice.pick(PLACES)
+            facts, question = [move_text(dice, person, answer)], where_is_person(person)
+        if is_blank:
+            return [], question, NO_ANSWER
+        return facts, question, PLACES.index(answer)

@@ -13,19 +13,26 @@ from typing import Literal, final
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from armt.backbones.tiny_encoder import TinyEncoderConfig
 from armt.core.config import Config
 from armt.core.errors import ConfigError, StateError
 from armt.core.files import atomic_path
+from armt.core.shapes import Float, Int, Tensor
 from armt.memories.rmt import RMTConfig
 from armt.recurrence.config import RecurrenceConfig
 from armt.recurrence.encoder import RecurrentClassifier, attach_encoder
 from armt.tasks.babi.dice import Dice
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.encoder import TokenizerEncoder
-from armt.tasks.fact_memory import NUM_CLASSES, FactBatch, FactMemory, FactMemoryConfig
+from armt.tasks.fact_memory import (
+    NO_ANSWER,
+    NUM_CLASSES,
+    FactBatch,
+    FactMemory,
+    FactMemoryConfig,
+)
 from armt.training.checkpoint import Progress, fill, load_newest, save_checkpoint
 from armt.training.config import OptimConfig, TextConfig
 from armt.training.descent import descend
@@ -62,6 +69,9 @@ class ClassifierStageConfig(Config):
 
     lateness: int = 1
     """Places drawn for a fact, the last of which it takes; see `FactMemoryConfig`."""
+
+    blank_share: float = 0.0
+    """Share of the texts that tell no fact, after which every place is to be as likely."""
 
     goal: float | None = None
     """Share of right answers between two reports that ends the stage early; none for never.
@@ -195,7 +205,8 @@ class ClassifierStream:
         self, task: FactMemory, config: ClassifierRunConfig, stage: ClassifierStageConfig
     ) -> None:
         """Takes the task, and the stage that says how long its texts are."""
-        self._task, self._config, self._stage = task.later(stage.lateness), config, stage
+        self._task = task.changed(lateness=stage.lateness, blank_share=stage.blank_share)
+        self._config, self._stage = config, stage
 
     def batches(self, start: int = 0) -> Iterator[FactBatch]:
         """Yields the batches from number `start` on."""
@@ -288,13 +299,13 @@ class ClassifierTrainer:
         labels = batch.labels.to(self.model.device, non_blocking=True)
         logits = self.model(batch.input_ids, batch.attention_mask).logits
         assert logits is not None, "a classifier returns logits"
-        loss = cross_entropy(logits.float(), labels)
+        loss = cross_entropy(logits.float(), _wanted(labels, logits.shape[-1]))
         _ = loss.backward()
         _ = descend(self.optimizer, self.progress, self.config.max_skipped, self.folder)
         self._losses.append(loss.detach())
         self.progress.step += 1
         self.progress.num_tokens += int(batch.attention_mask.sum())
-        self.progress.num_told += len(labels)
+        self.progress.num_told += int((labels != NO_ANSWER).sum())
         self.progress.num_right += int((logits.argmax(-1) == labels).sum())
 
     def _report(self, stage: ClassifierStageConfig) -> ClassifierReport:
@@ -310,6 +321,13 @@ class ClassifierTrainer:
         progress.num_told = progress.num_right = 0
         self._losses = []
         return report
+
+
+def _wanted(labels: Int[Tensor, " B"], num_classes: int) -> Float[Tensor, "B C"]:
+    """Returns what is to be said of each class: all of the right one, or the same of every one."""
+    is_blank = (labels == NO_ANSWER).unsqueeze(1)
+    right = one_hot(labels.clamp_min(0), num_classes).float()
+    return right.masked_fill(is_blank, 1 / num_classes)
 
 
 def save_classifier(folder: Path, model: RecurrentClassifier) -> None:
