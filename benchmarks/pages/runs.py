@@ -101,6 +101,8 @@ EXPERIMENT_RUNS = (
     "cpu-2026-11-28-memory-experiments",
     "h100-2026-11-28-rmt-delayed-copy",
     "cpu-2026-11-28-titled-mplus",
+    "h200-2026-11-28-memory-experiments",
+    "h200-2026-11-28-rmt-delayed-copy-noise",
 )
 """Files of the small experiments on memories (`benchmarks/memory_experiments.py`)."""
 

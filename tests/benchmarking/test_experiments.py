@@ -57,6 +57,22 @@ def test_what_a_stopped_run_did_not_come_to_is_not_measured():
     ]
 
 
+def test_a_changed_recipe_has_a_row_of_its_own():
+    name, told = "recall.exact_match", {"recipe": "copy", "memory": "on", "distractors": 0}
+    table = recall_table(
+        [
+            measured(name, 0.5, changes=[], **told),
+            measured(name, 1.0, changes=["steps=2", "rate=1"], **told),
+            measured(name, 0.0, seed=1, **told),
+        ]
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert rows[2:] == [
+        ["`copy`", "on", "25.0 [0.0, 50.0]"],
+        ["`copy` with `steps=2` with `rate=1`", "on", "100.0"],
+    ]
+
+
 def test_arms_stand_in_the_order_asked_for():
     name = "frozen_recall.accuracy"
     table = frozen_table(

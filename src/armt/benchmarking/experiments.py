@@ -13,20 +13,15 @@ DISTANCE = "distractors"
 
 
 def recall_table(records: Sequence[Measurement], axis: str = DISTANCE) -> str:
-    """Returns recall by a parameter of the records, one row for each recipe and arm.
+    """Returns recall by a parameter of the records, one row for each recipe, as changed, and arm.
 
     The parameter is by default how many segments followed a fact. Where a memory is a pool, the
     last row is the share of a segment's tokens that it still holds.
     """
     own = [each for each in records if each.name == "recall.exact_match"]
-    cases = dict.fromkeys((str(each.params["recipe"]), str(each.params["memory"])) for each in own)
     rows = [
-        [
-            f"`{recipe}`",
-            memory,
-            *_shares_at(axis, own, [each for each in own if _case(each) == (recipe, memory)]),
-        ]
-        for recipe, memory in cases
+        [*case, *_shares_at(axis, own, [each for each in own if _case(each) == case])]
+        for case in dict.fromkeys(_case(each) for each in own)
     ]
     held = {
         each.number(axis): each.number("surviving") for each in own if "surviving" in each.params
@@ -48,7 +43,11 @@ def frozen_table(records: Sequence[Measurement], arms: Sequence[str]) -> str:
 
 
 def _case(record: Measurement) -> tuple[str, str]:
-    return str(record.params["recipe"]), str(record.params["memory"])
+    """Returns the recipe with what was changed in it, and the arm."""
+    told = record.params
+    changes = told.get("changes")
+    parts = [told["recipe"], *(changes if isinstance(changes, list) else ())]
+    return " with ".join(f"`{part}`" for part in parts), str(told["memory"])
 
 
 def _places(axis: str, records: Sequence[Measurement]) -> list[float]:
