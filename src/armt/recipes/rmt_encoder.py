@@ -3,6 +3,7 @@
 The runs are trained by `benchmarks/fact_memory.py`, not by `armt train`, which trains decoders.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -13,6 +14,9 @@ from armt.training.classifier import ClassifierRunConfig, ClassifierStageConfig
 from armt.training.config import OptimConfig, TextConfig
 
 Kind = Literal["memorise", "detect_and_memorise", "reasoning"]
+
+_Held = tuple[int, float]
+"""Optimiser steps of a stage, and its learning rate."""
 
 _GOAL = 0.98
 """Share of right answers at which a stage gives way to the next, longer one."""
@@ -70,18 +74,17 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
             (finding, *((steps, _GOAL) for steps in _KEEPING_STEPS)), start=1
         )
     ]
-    holding = (
-        [_holding(num_steps, 2e-4) for num_steps in (600, 2400)]
-        if kind == "memorise"
-        else [_holding_noisily(4000, 3e-4)]
-    )
     return ClassifierRunConfig(
         name="rmt_encoder",
         kind=kind,
         backbone=TinyEncoderConfig(dropout=_DROPOUT),
         memory=RMTConfig(num_memory_tokens=10),
         recurrence=RecurrenceConfig(segment_len=499),
-        stages=(*reading, *keeping, *holding),
+        stages=(
+            *reading,
+            *keeping,
+            *_holding(kind, first=((600, 2e-4), (2400, 2e-4)), anywhere=((4000, 3e-4),)),
+        ),
         optim=_OPTIM,
         precision="bfloat16",
     )
@@ -95,11 +98,6 @@ def rmt_encoder_tiny(kind: Kind) -> ClassifierRunConfig:
         )
         for number in (1, 2, 4, 7)
     ]
-    holding = (
-        [_holding(num_steps, 1e-3) for num_steps in (300, 1000)]
-        if kind == "memorise"
-        else [_holding_noisily(2600, 1e-3)]
-    )
     return ClassifierRunConfig(
         name="rmt_encoder_tiny",
         kind=kind,
@@ -109,22 +107,28 @@ def rmt_encoder_tiny(kind: Kind) -> ClassifierRunConfig:
         memory=RMTConfig(num_memory_tokens=5),
         recurrence=RecurrenceConfig(segment_len=40),
         text=TextConfig(vocab_size=512),
-        stages=(*keeping, *holding),
+        stages=(
+            *keeping,
+            *_holding(kind, first=((300, 1e-3), (1000, 1e-3)), anywhere=((2600, 1e-3),)),
+        ),
     )
 
 
-def _holding(num_steps: int, learning_rate: float) -> ClassifierStageConfig:
-    """Returns a stage of the longest texts."""
-    return ClassifierStageConfig(
-        num_segments=7, num_steps=num_steps, learning_rate=learning_rate, warmup_steps=50
-    )
+def _holding(
+    kind: Kind, first: Iterable[_Held], anywhere: Iterable[_Held]
+) -> list[ClassifierStageConfig]:
+    """Returns the stages of the longest texts, of facts before all else or anywhere.
 
-
-def _holding_noisily(num_steps: int, learning_rate: float) -> ClassifierStageConfig:
-    """Returns the same with noise on the memory, which is empty for longer, or stays so."""
-    return replace(
-        _holding(num_steps, learning_rate),
-        memory_changes=_NOISE,
-        lateness=_LATENESS,
-        blank_share=_BLANK_SHARE,
-    )
+    The latter have noise on the memory, which is empty for longer, or stays so.
+    """
+    is_first = kind == "memorise"
+    stages = [
+        ClassifierStageConfig(num_segments=7, num_steps=steps, learning_rate=rate, warmup_steps=50)
+        for steps, rate in (first if is_first else anywhere)
+    ]
+    if is_first:
+        return stages
+    return [
+        replace(stage, memory_changes=_NOISE, lateness=_LATENESS, blank_share=_BLANK_SHARE)
+        for stage in stages
+    ]
