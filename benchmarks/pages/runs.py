@@ -73,7 +73,7 @@ RETRIEVAL_ARM_RUNS: tuple[str, ...] = ()
 ABLATION_RUNS: tuple[str, ...] = ()
 """Files of the ablations of the quick recipe of *rewrite*."""
 
-COMPARISON_RUN = "cpu-2026-11-26-compare"
+COMPARISON_RUN = "cpu-2026-11-28-compare"
 
 FULL_COMPARISON_RUN = "h100-2026-11-28-compare"
 """The smoke setting and the full one."""

@@ -55,7 +55,7 @@ def compare_smoke() -> Row:
     return Row(
         work=Compare("smoke"),
         tiny=Compare("smoke", ("memories=armt,none",)),
-        records=("cpu-2026-11-26-compare",),
+        records=("cpu-2026-11-28-compare",),
         figures=(_EXACT_MATCH, _ACCURACY, "lm.bits_per_byte"),
         keys=("mechanism", "tested", "tokens", "segments", "segment", "memory"),
         times=("compare.seconds",),
