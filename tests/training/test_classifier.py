@@ -265,6 +265,22 @@ def test_a_stage_decides_how_late_facts_stand(encoder, task):
         _ = task.changed(lateness=0, blank_share=0)
 
 
+@pytest.mark.parametrize("wrong", [{"blank_share": 1.0}, {"lateness": 0}])
+def test_a_later_stage_of_an_impossible_task_is_refused_at_once(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        _ = replace(RUN, stages=(STAGES[0], replace(STAGES[1], **wrong)))
+
+
+def test_a_report_of_blank_texts_alone_tells_no_right_answers(encoder, task, tmp_path):
+    stage = replace(STAGES[0], num_steps=1, blank_share=0.99)
+    run, reports = replace(RUN, stages=(stage,), batch_size=1), []
+    batch = next(ClassifierStream(task, run, stage).batches())
+    assert batch.labels.tolist() == [NO_ANSWER]
+    trainer = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+    _ = trainer.train(reports.append)
+    assert [each.accuracy for each in reports] == [0.0]
+
+
 def test_after_a_blank_text_every_class_is_to_be_as_likely(encoder, task, tmp_path):
     stage = replace(STAGES[0], num_steps=1, blank_share=0.5)
     run = replace(RUN, stages=(stage,))

@@ -153,6 +153,7 @@ class FactMemory:
     def _tell(self, dice: Dice) -> tuple[list[str], str, int]:
         """Returns facts, question and the class of its answer; or a question alone."""
         share = self.config.blank_share
+        # no throw without the option: equal keys give the texts that they gave before there was one
         is_blank = share > 0 and dice.chance(share)
         if self.config.kind == "reasoning":
             lines = draw_story(dice).lines

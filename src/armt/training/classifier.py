@@ -147,9 +147,15 @@ class ClassifierRunConfig(Config):
     """Steps in a row that may be skipped because the gradient is not finite."""
 
     def __post_init__(self) -> None:
-        """Checks that the stages suit the memory."""
+        """Checks that the stages suit the memory and the task, before any of them is trained."""
         for stage in self.stages:
             _ = self.memory.in_stage(stage.memory_changes)
+            _ = FactMemoryConfig(
+                kind=self.kind,
+                segment_len=self.recurrence.segment_len,
+                lateness=stage.lateness,
+                blank_share=stage.blank_share,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +311,7 @@ class ClassifierTrainer:
         self._losses.append(loss.detach())
         self.progress.step += 1
         self.progress.num_tokens += int(batch.attention_mask.sum())
-        self.progress.num_told += int((labels != NO_ANSWER).sum())
+        self.progress.num_told += int((batch.labels != NO_ANSWER).sum())
         self.progress.num_right += int((logits.argmax(-1) == labels).sum())
 
     def _report(self, stage: ClassifierStageConfig) -> ClassifierReport:
@@ -315,7 +321,7 @@ class ClassifierTrainer:
             step=progress.step,
             num_segments=stage.num_segments,
             loss=float(torch.stack(losses).mean()),
-            accuracy=progress.num_right / progress.num_told,
+            accuracy=progress.num_right / max(progress.num_told, 1),
             seconds=progress.seconds,
         )
         progress.num_told = progress.num_right = 0
