@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from armt.core.errors import ConfigError
-from armt.tasks.babilong import LengthStage, MixtureStreamConfig, TaskShare
+from armt.tasks.babilong import FactStreamConfig, LengthStage, MixtureStreamConfig, TaskShare
 from armt.tasks.contract import Batch
 from armt.training.loader import StreamDataset, load_batches
 from tasks.babilong.made_digests import ByteEncoder, made_store
@@ -106,3 +106,39 @@ def test_batches_that_depend_on_each_other_need_one_worker():
     with pytest.raises(ConfigError, match="must make them all"):
         _ = loaded(StreamDataset(WhoDraws()), 2, 1)
     assert len(loaded(StreamDataset(WhoDraws()), 1, 1)) == 1
+
+
+ROWS = FactStreamConfig(
+    batch_size=5, segment_len=64, carry_len=128, tail_len=(90, 120), epoch_steps=3, gap_len=(16, 99)
+)
+DENSE = FactStreamConfig(batch_size=3, is_dense=True, sequence_len=150)
+
+
+def assert_same(found: Batch, wanted: Batch) -> None:
+    assert found.tensors().keys() == wanted.tensors().keys()
+    for name, tensor in wanted.tensors().items():
+        assert torch.equal(found.tensors()[name], tensor), name
+    assert (found.carry_len, found.label_start) == (wanted.carry_len, wanted.label_start)
+
+
+@pytest.mark.parametrize("config", [ROWS, DENSE], ids=["rows", "dense"])
+@pytest.mark.parametrize(("num_workers", "start"), [(1, 0), (2, 3), (3, 0), (9, 1)])
+def test_any_number_of_workers_draws_the_same_facts(config, num_workers, start):
+    stream = config.build(made_store(), ByteEncoder(), seed=4)
+    batches = load_batches(stream, start, is_pinned=False, num_workers=num_workers)
+    for found, wanted in zip(islice(batches, 6), stream.batches(start), strict=False):
+        assert_same(found, wanted)
+
+
+def test_the_rows_are_drawn_by_several():
+    class WhoDrawsRows(WhoDraws):
+        num_rows = 3
+
+        def rows_of(self, part: int, num_parts: int) -> WhoDraws:
+            return self
+
+    batches = load_batches(WhoDrawsRows(), 0, is_pinned=False, num_workers=8)
+    for step, batch in enumerate(islice(batches, 3)):
+        assert len(set(batch.input_ids[:, 0].tolist())) == 3
+        assert batch.input_ids[:, 1].tolist() == [step] * 3
+        assert batch.resets.tolist() == [True] * 3

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from armt.core.config import PlainTree
 from armt.core.shapes import Bool, Float, Int, Tensor
@@ -82,6 +83,14 @@ class Batch:
         """Returns the batch with `change` applied to every tensor."""
         return replace(self, **{name: change(tensor) for name, tensor in self.tensors().items()})
 
+    @classmethod
+    def joined(cls, parts: Sequence["Batch"]) -> "Batch":
+        """Returns the batch of the rows of all `parts`, which are alike but for their rows."""
+        names = parts[0].tensors()
+        rows = {name: torch.cat([part.tensors()[name] for part in parts]) for name in names}
+        facts = tuple(each for part in parts for each in part.facts)
+        return replace(parts[0], **rows, facts=facts)
+
     def tensors(self) -> dict[str, Tensor]:
         """Returns the tensors that are there, by name."""
         fields = vars(self)
@@ -147,6 +156,23 @@ class ShardedStream(TrainingStream, Protocol):
 
     def sharded(self, rank: int, num_shards: int) -> TrainingStream:
         """Returns the stream whose batch k is this one's batch `k * num_shards + rank`."""
+        ...
+
+
+@runtime_checkable
+class PartedStream(TrainingStream, Protocol):
+    """A stream whose rows do not depend on each other, though its batches do."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of a batch."""
+        ...
+
+    def rows_of(self, part: int, num_parts: int) -> TrainingStream:
+        """Returns the stream whose batches are one of `num_parts` parts of this one's rows.
+
+        Joined in their order, the parts are the whole batches. There are at most `num_rows`.
+        """
         ...
 
 

@@ -3,9 +3,8 @@
 A run goes on from its newest checkpoint, as those of decoders do, and keeps its weights at the end.
 """
 
-import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, final
@@ -33,6 +32,7 @@ from armt.tasks.fact_memory import (
     FactMemory,
     FactMemoryConfig,
 )
+from armt.tasks.numbered import NumberedStream
 from armt.training.checkpoint import Progress, fill, load_newest, save_checkpoint
 from armt.training.config import OptimConfig, TextConfig
 from armt.training.descent import descend
@@ -204,7 +204,7 @@ def build_classifier(config: ClassifierRunConfig, encoder: TokenizerEncoder) -> 
 
 
 @final
-class ClassifierStream:
+class ClassifierStream(NumberedStream[FactBatch]):
     """The batches of a stage; number k is drawn from the run's seed and k alone."""
 
     def __init__(
@@ -214,17 +214,15 @@ class ClassifierStream:
         self._task = task.changed(lateness=stage.lateness, blank_share=stage.blank_share)
         self._config, self._stage = config, stage
 
-    def batches(self, start: int = 0) -> Iterator[FactBatch]:
-        """Yields the batches from number `start` on."""
+    def batch(self, number: int) -> FactBatch:
+        """Returns batch `number` of the stage."""
         seed, most, text_len = self._config.seed, self._stage.num_segments, self._stage.text_len
         rows = range(self._config.batch_size)
-        for number in itertools.count(start):
-            dice = Dice("lengths", seed, number)
-            lengths = [1 + dice.below(most) if row % 2 else most for row in rows]
-            if text_len is None:
-                yield self._task.batch(lengths, "train", seed, number)
-            else:
-                yield self._task.short_batch([text_len for _ in rows], "train", seed, number)
+        if text_len is not None:
+            return self._task.short_batch([text_len for _ in rows], "train", seed, number)
+        dice = Dice("lengths", seed, number)
+        lengths = [1 + dice.below(most) if row % 2 else most for row in rows]
+        return self._task.batch(lengths, "train", seed, number)
 
 
 @final

@@ -7,12 +7,15 @@ from typing import Generic, Protocol, TypeVar, cast, final
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from armt.core.errors import ConfigError
-from armt.tasks.contract import ShardedStream
+from armt.tasks.contract import Batch, PartedStream, ShardedStream
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _NUM_AHEAD = 8
+"""Batches, or parts of one, that each process draws ahead."""
+
+_MOST_WORKERS = 4
 
 
 class BatchSource(Protocol[T_co]):
@@ -23,21 +26,48 @@ class BatchSource(Protocol[T_co]):
         ...
 
 
-def load_batches(stream: BatchSource[T], start: int, *, is_pinned: bool) -> Iterator[T]:
+def load_batches(
+    stream: BatchSource[T], start: int, *, is_pinned: bool, num_workers: int | None = None
+) -> Iterator[T]:
     """Yields the batches of `stream` from number `start` on.
 
-    One worker process draws them, so that drawing never holds up the thread that trains; with
-    `is_pinned` they lie in memory that a GPU can copy from without waiting.
+    Processes of their own draw them, so that drawing never holds up the thread that trains: several
+    where the stream can be shared out, by batches (`ShardedStream`) or by rows (`PartedStream`),
+    else one. Their number changes no batch.
+
+    Args:
+        stream: what is drawn.
+        start: number of the first batch.
+        is_pinned: whether they lie in memory that a GPU can copy from without waiting.
+        num_workers: processes; by default one for every four cores, from one to four.
     """
-    loader: DataLoader[T] = DataLoader(
-        StreamDataset(stream, start),
+    num_workers = num_workers or min(max((os.cpu_count() or 1) // 4, 1), _MOST_WORKERS)
+    if isinstance(stream, PartedStream):
+        num_workers = min(num_workers, stream.num_rows)
+        parts = _loader(_RowsDataset(stream, start), num_workers, is_pinned=False)
+        joined = _joined(iter(parts), num_workers, is_pinned=is_pinned)
+        return cast("Iterator[T]", joined)
+    if not isinstance(stream, ShardedStream):
+        num_workers = 1
+    return iter(_loader(StreamDataset(stream, start), num_workers, is_pinned=is_pinned))
+
+
+def _loader(dataset: IterableDataset[T], num_workers: int, *, is_pinned: bool) -> DataLoader[T]:
+    return DataLoader(
+        dataset,
         batch_size=None,
-        num_workers=1,
+        num_workers=num_workers,
         prefetch_factor=_NUM_AHEAD,
         pin_memory=is_pinned,
         worker_init_fn=_leave_group,
     )
-    return iter(loader)
+
+
+def _joined(parts: Iterator[Batch], num_parts: int, *, is_pinned: bool) -> Iterator[Batch]:
+    """Yields whole batches; the loader takes a part of each worker in turn."""
+    while True:
+        batch = Batch.joined([next(parts) for _ in range(num_parts)])
+        yield batch.pin_memory() if is_pinned else batch
 
 
 def _leave_group(worker_id: int) -> None:
@@ -80,3 +110,19 @@ class StreamDataset(IterableDataset[T], Generic[T]):
         first = self._start + worker.id  # the loader takes a batch of each worker in turn
         shard = self._stream.sharded(first % worker.num_workers, worker.num_workers)
         return cast("BatchSource[T]", shard).batches(first // worker.num_workers)
+
+
+@final
+class _RowsDataset(IterableDataset[Batch]):
+    """Each worker's rows of a stream's batches."""
+
+    def __init__(self, stream: PartedStream, start: int) -> None:
+        """Takes a stream from batch `start` on."""
+        self._stream = stream
+        self._start = start
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields the rows of this worker."""
+        worker = get_worker_info()
+        assert worker is not None, "rows are shared out among workers"
+        return self._stream.rows_of(worker.id, worker.num_workers).batches(self._start)

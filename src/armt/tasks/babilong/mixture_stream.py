@@ -5,26 +5,24 @@ from g * batch_size on; a shard takes every so-manieth batch. So the same rows c
 ranks and workers, and a run goes on from a number without drawing what came before.
 """
 
-from collections.abc import Iterator
-from itertools import count
 from typing import final
 
 import numpy as np
 import torch
 
-from armt.core.errors import ConfigError
 from armt.tasks.babi.dice import Dice
 from armt.tasks.babilong.mixture_config import ChatTemplate, LengthStage, MixtureStreamConfig
 from armt.tasks.babilong.mixture_rows import Row, RowMaker, write_row
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.contract import NO_LABEL, Batch, TextEncoder
+from armt.tasks.numbered import NumberedStream
 
 STREAM_VERSION = 2
 """Rises when the same config gives other rows, as it must when stories change."""
 
 
 @final
-class MixtureStream:
+class MixtureStream(NumberedStream[Batch]):
     """Batches of contexts with their questions and answers.
 
     Rows are padded on the right with the end token. Labels stand on the answer alone: on the token
@@ -48,37 +46,11 @@ class MixtureStream:
         """
         self.config = config
         self.seed = seed
-        self._parts = (store, encoder, template)
         self._end_id = encoder.end_id
         self._rows = RowMaker(config, store, encoder, template)
-        self._first, self._stride = 0, 1
 
-    def sharded(self, rank: int, num_shards: int) -> "MixtureStream":
-        """Returns the part of this stream that one of `num_shards` readers takes.
-
-        Its batch k is this stream's batch `k * num_shards + rank`; parts may be parted again, among
-        ranks first and then among the workers of each.
-
-        Raises:
-            ConfigError: there is no such part.
-        """
-        if not 0 <= rank < num_shards:
-            raise ConfigError(
-                f"A shard is a number from 0 to the number of shards - 1. Got {rank} of "
-                f"{num_shards}."
-            )
-        store, encoder, template = self._parts
-        part = MixtureStream(self.config, store, encoder, self.seed, template=template)
-        part._first = self._first + self._stride * rank
-        part._stride = self._stride * num_shards
-        return part
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches from number `start` on; see `TrainingStream`."""
-        for step in count(start):
-            yield self._batch(self._first + self._stride * step)
-
-    def _batch(self, number: int) -> Batch:
+    def batch(self, number: int) -> Batch:
+        """Returns batch `number`; see `NumberedStream`."""
         size = self.config.batch_size
         rows = [self._row(number, number * size + row) for row in range(size)]
         shape = (size, max(row.num_tokens for row in rows))

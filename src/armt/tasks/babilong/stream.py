@@ -13,6 +13,7 @@ The filler (a few tokens of other text) makes all rows equally long without padd
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from itertools import count
 from typing import final
@@ -37,6 +38,7 @@ from armt.tasks.babilong.task_worlds import TASKS, task_world
 from armt.tasks.babilong.walks import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import Items, WorldTable
 from armt.tasks.contract import NO_LABEL, Batch, TextEncoder
+from armt.tasks.numbered import NumberedStream
 
 _LENGTHS_SEED, _EPOCH_SEED, _BATCH_SEED, _DENSE_SEED = 1, 2, 3, 4
 _NUM_DRAWN_LENGTHS = 256
@@ -192,6 +194,7 @@ class FactStream:
         self.config = config
         self.seed = seed
         self.store = store
+        self._rows = range(config.batch_size)
         self.tables = config.tables(encoder)
         worlds = [table.world for table in self.tables]
         is_confusing = config.confuser_gap or config.confuser_border_share
@@ -212,9 +215,21 @@ class FactStream:
                 f"{self.max_filler_len} are needed. Give more text."
             )
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of a batch."""
+        return len(self._rows)
+
+    def rows_of(self, part: int, num_parts: int) -> "FactStream":
+        """Returns the stream of some rows of each batch; see `PartedStream`."""
+        first, end = (self.num_rows * each // num_parts for each in (part, part + 1))
+        stream = copy(self)
+        stream._rows = self._rows[first:end]
+        return stream
+
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Yields the batches from number `start` on; see `TrainingStream`."""
-        rows = [_Row(self, number, start) for number in range(self.config.batch_size)]
+        rows = [_Row(self, number, start) for number in self._rows]
         for step in count(start):
             yield self._batch(rows, step)
 
@@ -245,7 +260,7 @@ class FactStream:
 
 
 @final
-class DenseFactStream:
+class DenseFactStream(NumberedStream[Batch]):
     """Batches of short texts with facts, questions and answers every few tokens."""
 
     def __init__(
@@ -257,14 +272,10 @@ class DenseFactStream:
         self.store = store
         self.tables = config.tables(encoder)
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches from number `start` on; see `TrainingStream`."""
-        for step in count(start):
-            yield self._batch(step)
-
-    def _batch(self, step: int) -> Batch:
+    def batch(self, number: int) -> Batch:
+        """Returns batch `number`; see `NumberedStream`."""
         config = self.config
-        rng = np.random.default_rng([self.seed, _DENSE_SEED, step])
+        rng = np.random.default_rng([self.seed, _DENSE_SEED, number])
         walk = BackgroundWalk(self.store, rng)
         counts = [config.batch_size]
         if len(self.tables) > 1:
