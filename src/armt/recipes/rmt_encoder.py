@@ -5,7 +5,7 @@ The runs are trained by `benchmarks/fact_memory.py`, not by `armt train`, which 
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from armt.backbones.tiny_encoder import TinyEncoderConfig
 from armt.memories.rmt import RMTConfig
@@ -15,8 +15,14 @@ from armt.training.config import OptimConfig, TextConfig
 
 Kind = Literal["memorise", "detect_and_memorise", "reasoning"]
 
-_Held = tuple[int, float]
-"""Optimiser steps of a stage, and its learning rate."""
+
+class _Held(NamedTuple):
+    """A stage of the longest texts."""
+
+    num_steps: int
+    learning_rate: float
+    lateness: int = 1
+
 
 _GOAL = 0.98
 """Share of right answers at which a stage gives way to the next, longer one."""
@@ -44,10 +50,11 @@ There an empty memory drifts too, and dropout does not hold either of them: it t
 steps of learning to put the memory right at each segment."""
 
 _LATENESS = 3
-"""In the last stage: in a text of thousands of segments most memories are empty for long."""
+"""In the last stage but one: in a text of thousands of segments most memories are empty for long.
+In the last one a fact may stand anywhere again, so that it is kept over all segments there are."""
 
 _BLANK_SHARE = 0.3
-"""In the last stage: a memory that takes natural text for a fact has no room for the fact."""
+"""In both: a memory that takes natural text for a fact has no room for the fact."""
 
 
 def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
@@ -83,7 +90,11 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
         stages=(
             *reading,
             *keeping,
-            *_holding(kind, first=((600, 2e-4), (2400, 2e-4)), anywhere=((4000, 3e-4),)),
+            *_holding(
+                kind,
+                first=(_Held(600, 2e-4), _Held(2400, 2e-4)),
+                anywhere=(_Held(1500, 3e-4, _LATENESS), _Held(4000, 3e-4)),
+            ),
         ),
         optim=_OPTIM,
         precision="bfloat16",
@@ -109,7 +120,11 @@ def rmt_encoder_tiny(kind: Kind) -> ClassifierRunConfig:
         text=TextConfig(vocab_size=512),
         stages=(
             *keeping,
-            *_holding(kind, first=((300, 1e-3), (1000, 1e-3)), anywhere=((2600, 1e-3),)),
+            *_holding(
+                kind,
+                first=(_Held(300, 1e-3), _Held(1000, 1e-3)),
+                anywhere=(_Held(1300, 1e-3, _LATENESS), _Held(2600, 1e-3)),
+            ),
         ),
     )
 
@@ -123,12 +138,15 @@ def _holding(
     """
     is_first = kind == "memorise"
     stages = [
-        ClassifierStageConfig(num_segments=7, num_steps=steps, learning_rate=rate, warmup_steps=50)
-        for steps, rate in (first if is_first else anywhere)
+        ClassifierStageConfig(
+            num_segments=7,
+            num_steps=held.num_steps,
+            learning_rate=held.learning_rate,
+            warmup_steps=50,
+            lateness=held.lateness,
+        )
+        for held in (first if is_first else anywhere)
     ]
     if is_first:
         return stages
-    return [
-        replace(stage, memory_changes=_NOISE, lateness=_LATENESS, blank_share=_BLANK_SHARE)
-        for stage in stages
-    ]
+    return [replace(stage, memory_changes=_NOISE, blank_share=_BLANK_SHARE) for stage in stages]
