@@ -266,6 +266,25 @@ def test_its_own_loss_reaches_the_retriever_and_nothing_else():
     assert reached == maps
 
 
+def test_its_own_loss_teaches_the_memory_tokens_too_if_it_is_not_cut_off():
+    model = recurrent(dataclasses.replace(SMALL, is_loss_cut_off=False))
+    ids = random_ids(2, NUM_TOKENS)
+    layers = model(ids).state.layers
+    for memory, layer in zip(model.memory.mechanisms, layers, strict=True):
+        memory.own_loss(layer).backward(retain_graph=True)
+    reached = {name for name, value in model.named_parameters() if value.grad is not None}
+    assert any(name.endswith("tokens") for name in reached)
+    assert any("k_proj" in name for name in reached)
+    as_published = recurrent(SMALL)
+    as_published.load_state_dict(model.state_dict())
+    values = [
+        each.own_loss(layer)
+        for each, layer in zip(as_published.memory.mechanisms, layers, strict=True)
+    ]
+    for memory, layer, value in zip(model.memory.mechanisms, layers, values, strict=True):
+        torch.testing.assert_close(memory.own_loss(layer), value)
+
+
 def test_one_row_teaches_the_retriever_nothing_and_is_told():
     memory = SMALL.build(SHAPE).double()
     with pytest.raises(ConfigError, match="Got one row: raise `batch_size`"):

@@ -1,5 +1,7 @@
 """Facts among segments: a reader that knows the layout alone answers every question."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,19 @@ def test_segments_of_different_titles_share_their_keys():
         assert len({each.titles[0] for each in told}) == 6
 
 
+def test_a_title_stands_at_the_start_of_its_segment_as_often_as_asked_for():
+    config = dataclasses.replace(TITLED, title_len=4)
+    once, often = (
+        each.build().draw_prompts(np.random.default_rng(0), 20) for each in (TITLED, config)
+    )
+    for row in often.prompt_ids.tolist():
+        *told, _ = segments(row, config)
+        assert [len(each.titles) for each in told] == [4] * 6
+        starts = [row[number * 8 : number * 8 + 4] for number in range(6)]
+        assert all(len(set(start)) == 1 for start in starts), "before all else"
+    assert once.prompt_ids.shape == often.prompt_ids.shape
+
+
 def test_topics_take_turns():
     prompts = TOPICS.build().draw_prompts(np.random.default_rng(0), 20)
     for row in prompts.prompt_ids.tolist():
@@ -126,6 +141,8 @@ def test_every_segment_is_asked_for_as_often():
         ({"num_titles": 9}, r"from 1 to 8\. Got 9"),
         ({"num_segments": 17}, "64 keys"),
         ({"segment_len": 4, "num_titles": 2}, "take 5 tokens"),
+        ({"segment_len": 8, "num_titles": 2, "title_len": 5}, "take 9 tokens"),
+        ({"title_len": 0}, "title_len"),
         ({"num_distractors": 8}, "from 0 to 7"),
     ],
 )

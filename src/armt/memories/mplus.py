@@ -22,7 +22,8 @@ an adapter each (`armt.use_adapters`).
 The retriever's own loss is the paper's, -log p+ - log(1 - p-), with the score above for p as in the
 published code. p+ is of places in the row's pool, and p- of those in another row's; there, of what
 this document wrote and of what stood in the one pool before. The weight and the two small terms of
-the published code are left out. What it compares is cut off from the backbone, as published.
+the published code are left out. What it compares is cut off from the backbone, as published,
+unless `is_loss_cut_off=False` lets it teach the memory tokens to hold what they are found by.
 """
 
 import math
@@ -70,6 +71,10 @@ class MPlusConfig(MemoryConfig):
     literal: bool = False
     """Whether all queries of the segment that is read choose, as published. Positions then learn of
     later ones."""
+
+    is_loss_cut_off: bool = True
+    """Whether the retriever's own loss teaches the retriever alone, as published. Otherwise it also
+    teaches backbone and memory tokens to hold what tells one text from another."""
 
     seed: int = 0
     """Decides what leaves the pool; layers differ under the same seed."""
@@ -215,8 +220,10 @@ class MPlus(KeyValueMemory[MPlusState]):
                 "`batch_size`, or set `memory_loss` to 0."
             )
         num_old = self.config.num_slots - self.num_memory_tokens
-        asked = self.to_query(state.queries.detach().to(self._like.dtype))
-        vectors = self._to_vectors(state.keys[:, :, :num_old].detach().transpose(1, 2))
+        queries, keys = state.queries, state.keys[:, :, :num_old].transpose(1, 2)
+        if self.config.is_loss_cut_off:
+            queries, keys = queries.detach(), keys.detach()
+        asked, vectors = self.to_query(queries.to(self._like.dtype)), self._to_vectors(keys)
         is_there = state.numbers[:, :num_old] > 0
         own = _mean_where(is_there, _log_share(asked, vectors))
         # the share of the negative is one minus the share

@@ -6,8 +6,9 @@
 | `titled_*` | under a title each, one of which is named again | MemLong, M+, none |
 | `topics_*` | of two topics that alternate | HMT, RMT, none |
 
-All of one kind have the same backbone, data and steps. First comes looking up within a segment,
-then over more and more of them. The baselines read a row as one segment, without a memory: full
+All of one kind have the same backbone, data and steps, but for `titled_mplus_retriever`, which asks
+no more than whether a retriever can learn to find. First comes looking up within a segment, then
+over more and more of them. The baselines read a row as one segment, without a memory: full
 attention, a sliding window, and a linear recurrence.
 """
 
@@ -43,6 +44,9 @@ _FACTS_STEPS = {1: 500, 2: 600, 4: 600, 8: 800}
 _TITLED_STEPS = {1: 500, 2: 500, 4: 500, 8: 600}
 _TOPICS_STEPS = {1: 600, 2: 600, 4: 600, 8: 800, 12: 1000}
 """Optimiser steps at each number of segments."""
+
+_TITLE_STEPS = {12: 100, 6: 60, 3: 60, 1: 120}
+"""Optimiser steps of the retriever at each number of times that a title stands in its segment."""
 
 
 @RECIPES.register("facts_memoryllm", paper="arXiv:2402.04624")
@@ -106,6 +110,37 @@ def titled_mplus() -> RunConfig:
     chance.
     """
     return _titled("titled_mplus", _MPLUS)
+
+
+@RECIPES.register("titled_mplus_retriever", paper="arXiv:2502.00592")
+def titled_mplus_retriever() -> RunConfig:
+    """The retriever of M+ alone, with stages of its own: it learns to find, and no answers.
+
+    Its own loss teaches it, and the memory tokens, to hold a title, which at first fills its
+    segment. This comes before anything is read from the pool: the announcement would then tell its
+    row by the facts that the pool holds, and need no title.
+    """
+    run = _titled("titled_mplus_retriever", replace(_MPLUS, is_loss_cut_off=False))
+    first = replace(run.stages[0], num_steps=400, batch_size=64)
+    titled = [
+        StageConfig(
+            num_steps=num_steps,
+            learning_rate=2e-3,
+            batch_size=32,
+            stream=replace(_task(2, 2), title_len=title_len),
+            memory_loss=1.0,
+        )
+        for title_len, num_steps in _TITLE_STEPS.items()
+    ]
+    last = StageConfig(
+        num_steps=200,
+        learning_rate=1e-3,
+        final_learning_rate=1e-5,
+        batch_size=32,
+        stream=_task(4, 4),
+        memory_loss=1.0,
+    )
+    return replace(run, stages=(first, *titled, last))
 
 
 @RECIPES.register("titled_none", paper="arXiv:2408.16967")

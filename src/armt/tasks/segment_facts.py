@@ -1,6 +1,6 @@
 """Facts told segment by segment, and questions at the end about those of one segment.
 
-    fact segment       [TITLE] fact fact ... noise
+    fact segment       [TITLE ...] fact fact ... noise
     announcement       TITLE TITLE ...                            with several titles only
     questions          GEN key value key value ... END            all about one segment's facts
 
@@ -69,6 +69,9 @@ class SegmentFactsConfig(SymbolTaskConfig):
     num_titles: int = 1
     """Titles that the segments bear in turn; one is none, and is not told."""
 
+    title_len: int = 1
+    """Times that a title stands at the start of its segment."""
+
     num_distractors: int | None = None
     """Segments that tell facts after the one that is asked for; none for any number."""
 
@@ -78,7 +81,7 @@ class SegmentFactsConfig(SymbolTaskConfig):
 
     def __post_init__(self) -> None:
         """Checks the options."""
-        for name in ("segment_len", "num_segments", "num_facts"):
+        for name in ("segment_len", "num_segments", "num_facts", "title_len"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 1. Got {getattr(self, name)}.")
         most = min(self.num_segments, NUM_TITLES)
@@ -109,7 +112,7 @@ class SegmentFactsConfig(SymbolTaskConfig):
     @property
     def told_len(self) -> int:
         """Tokens of a segment's facts with their title, without noise."""
-        return self.num_facts + self.has_titles
+        return self.num_facts + self.title_len * self.has_titles
 
     @property
     def num_keys(self) -> int:
@@ -166,7 +169,7 @@ class SegmentFacts(SymbolTask):
         )
         told = FIRST_FACT + NUM_VALUES * keys + values
         if config.has_titles:
-            told = np.concatenate([titles[..., None], told], axis=-1)
+            told = np.concatenate([titles[..., None].repeat(config.title_len, -1), told], axis=-1)
         text = self._fill(rng, told).reshape(num_rows, -1)
         if config.has_titles:
             announcement_len = config.segment_len if config.is_filled else 1
