@@ -47,7 +47,7 @@ from pages.speed_targets import SPEED_TARGETS
 from pages.stories import batches_table, generating_table, stories_table
 from pages.targets import TARGETS
 
-from armt.benchmarking.experiments import frozen_table, recall_table
+from armt.benchmarking.experiments import frozen_table, recall_table, retriever_table
 from armt.benchmarking.factual_recall import capacity_table, order_table, transformer_table
 from armt.benchmarking.records import Measurement, load_records
 from armt.benchmarking.shapes import MODEL_SHAPES
@@ -67,6 +67,9 @@ from armt.recipes.frozen_recall import frozen_arms
 
 SHOWN_SHAPES = ("gpt2-small", "small", "llama-1b", "boxed")
 """Models whose work is shown."""
+
+RETRIEVER_GOAL = 5
+"""Times what is found at random that the retriever of M+ is to find."""
 
 MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -108,6 +111,9 @@ TABLES: dict[str, Callable[[], str]] = (
         "recall-transformer": lambda: transformer_table(records_of(RECALL_RUN)),
         "segment-facts": lambda: recall_table(experiments("facts_")),
         "titled-facts": lambda: recall_table(experiments("titled_")),
+        "retriever-recall": lambda: retriever_table(
+            experiments("mplus_retriever"), RETRIEVER_GOAL
+        ),
         "topics": lambda: recall_table(experiments("topics_")),
         "tracking": lambda: recall_table(experiments("tracking_"), "distance"),
         "delayed-copy": lambda: recall_table(experiments("delayed_copy"), "segments"),

@@ -101,6 +101,7 @@ EXPERIMENT_RUNS = (
     "cpu-2026-11-28-memory-experiments",
     "h100-2026-11-28-rmt-delayed-copy",
     "cpu-2026-11-28-titled-mplus",
+    "cpu-2026-11-28-titled-mplus-retriever",
     "h200-2026-11-28-memory-experiments",
     "h200-2026-11-28-rmt-delayed-copy-noise",
 )

@@ -1,6 +1,6 @@
 """Tables of experiments: what stands in which cell, and how seeds are drawn together."""
 
-from armt.benchmarking.experiments import frozen_table, recall_table
+from armt.benchmarking.experiments import frozen_table, recall_table, retriever_table
 from armt.benchmarking.records import Measurement
 
 
@@ -84,3 +84,19 @@ def test_arms_stand_in_the_order_asked_for():
     )
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     assert rows[2:] == [["queries", "25.0"], ["keys", "50.0"]]
+
+
+def test_the_retriever_stands_beside_chance_where_it_can_be_so_many_times_better():
+    name = "retriever.recall"
+    table = retriever_table(
+        [
+            measured(name, 0.5, layer=1, distractors=8, chance=0.125),
+            measured(name, 1.0, seed=1, layer=1, distractors=8, chance=0.125),
+            measured(name, 0.25, layer=0, distractors=8, chance=0.125),
+            measured(name, 1.0, layer=0, distractors=2, chance=0.25),
+        ],
+        least=5,
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert rows[0] == ["layer", "8"]
+    assert rows[2:] == [["0", "25.0"], ["1", "75.0 [50.0, 100.0]"], ["at random", "12.5"]]

@@ -42,6 +42,26 @@ def frozen_table(records: Sequence[Measurement], arms: Sequence[str]) -> str:
     return to_markdown(["arm", *_heads(DISTANCE, own)], rows)
 
 
+def retriever_table(records: Sequence[Measurement], least: float) -> str:
+    """Returns what the retriever of each layer finds of the segment asked for, and chance beside.
+
+    Shown are the distances from which all of the long-term memory is at least `least` times what is
+    found at random: nearer by, a retriever cannot be as many times better.
+    """
+    own = [
+        each
+        for each in records
+        if each.name == "retriever.recall" and each.number("chance") * least <= 1
+    ]
+    chance = {each.number(DISTANCE): each.number("chance") for each in own}
+    rows = [
+        [f"{layer:.0f}", *_shares_at(DISTANCE, own, [x for x in own if x.number("layer") == layer])]
+        for layer in sorted({each.number("layer") for each in own})
+    ]
+    rows.append(["at random", *(f"{100 * chance[each]:.1f}" for each in _places(DISTANCE, own))])
+    return to_markdown(["layer", *_heads(DISTANCE, own)], rows)
+
+
 def _case(record: Measurement) -> tuple[str, str]:
     """Returns the recipe with what was changed in it, and the arm."""
     told = record.params
