@@ -111,9 +111,7 @@ TABLES: dict[str, Callable[[], str]] = (
         "recall-transformer": lambda: transformer_table(records_of(RECALL_RUN)),
         "segment-facts": lambda: recall_table(experiments("facts_")),
         "titled-facts": lambda: recall_table(experiments("titled_")),
-        "retriever-recall": lambda: retriever_table(
-            experiments("mplus_retriever"), RETRIEVER_GOAL
-        ),
+        "retriever-recall": lambda: retriever_table(experiments("mplus_retriever"), RETRIEVER_GOAL),
         "topics": lambda: recall_table(experiments("topics_")),
         "tracking": lambda: recall_table(experiments("tracking_"), "distance"),
         "delayed-copy": lambda: recall_table(experiments("delayed_copy"), "segments"),
