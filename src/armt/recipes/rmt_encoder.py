@@ -50,11 +50,11 @@ There an empty memory drifts too, and dropout does not hold either of them: it t
 steps of learning to put the memory right at each segment."""
 
 _LATENESS = 3
-"""In the first and the last of the longest stages: in a text of thousands of segments most memories
-are empty for long. In the one between a fact may stand anywhere, so that it is kept for long."""
+"""In the last stage but one: in a text of thousands of segments most memories are empty for long.
+In the last one a fact may stand anywhere again, so that it is kept over all segments there are."""
 
 _BLANK_SHARE = 0.3
-"""In all three: a memory that takes natural text for a fact has no room for the fact."""
+"""In both: a memory that takes natural text for a fact has no room for the fact."""
 
 
 def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
@@ -93,11 +93,7 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
             *_holding(
                 kind,
                 first=(_Held(600, 2e-4), _Held(2400, 2e-4)),
-                anywhere=(
-                    _Held(1500, 3e-4, _LATENESS),
-                    _Held(4000, 3e-4),
-                    _Held(2500, 3e-4, _LATENESS),
-                ),
+                anywhere=(_Held(1500, 3e-4, _LATENESS), _Held(4000, 3e-4)),
             ),
         ),
         optim=_OPTIM,
@@ -127,11 +123,7 @@ def rmt_encoder_tiny(kind: Kind) -> ClassifierRunConfig:
             *_holding(
                 kind,
                 first=(_Held(300, 1e-3), _Held(1000, 1e-3)),
-                anywhere=(
-                    _Held(1300, 1e-3, _LATENESS),
-                    _Held(2600, 1e-3),
-                    _Held(1600, 1e-3, _LATENESS),
-                ),
+                anywhere=(_Held(1300, 1e-3, _LATENESS), _Held(2600, 1e-3)),
             ),
         ),
     )
