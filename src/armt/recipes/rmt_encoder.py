@@ -57,6 +57,10 @@ _BLANK_SHARE = 0.3
 """In both: a memory that takes natural text for a fact has no room for the fact."""
 
 
+_ANYWHERE = (_Held(1500, 3e-4, _LATENESS), _Held(4000, 3e-4))
+"""The longest stages where a fact may stand anywhere."""
+
+
 def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
     """The layout of the paper (segments of 499 tokens, 10 memory tokens, up to 7 segments).
 
@@ -90,11 +94,7 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
         stages=(
             *reading,
             *keeping,
-            *_holding(
-                kind,
-                first=(_Held(600, 2e-4), _Held(2400, 2e-4)),
-                anywhere=(_Held(1500, 3e-4, _LATENESS), _Held(4000, 3e-4)),
-            ),
+            *_holding(kind, (_Held(600, 2e-4), _Held(2400, 2e-4)), _ANYWHERE),
         ),
         optim=_OPTIM,
         precision="bfloat16",

@@ -19,7 +19,6 @@ from itertools import count
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from armt.core.config import Config
@@ -27,6 +26,7 @@ from armt.core.errors import ConfigError, DataError
 from armt.tasks.babi.world import IntArray
 from armt.tasks.babilong.borders import confuse_borders
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk
+from armt.tasks.babilong.labels import answer_labels
 from armt.tasks.babilong.row_text import (
     BorderCuts,
     draw_dense_texts,
@@ -37,7 +37,7 @@ from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.task_worlds import TASKS, task_world
 from armt.tasks.babilong.walks import BackgroundWalk, Walk
 from armt.tasks.babilong.world_table import Items, WorldTable
-from armt.tasks.contract import NO_LABEL, Batch, TextEncoder
+from armt.tasks.contract import Batch, TextEncoder
 from armt.tasks.numbered import NumberedStream
 
 _LENGTHS_SEED, _EPOCH_SEED, _BATCH_SEED, _DENSE_SEED = 1, 2, 3, 4
@@ -247,7 +247,7 @@ class FactStream:
             row.fill(ids, preview_len)
             asked_at = len(ids) - len(items.ids)
             ids[asked_at:], marks[asked_at:] = items.ids, items.is_answer
-        labels, weights = _labels(input_ids, is_answer, config.text_weight)
+        labels, weights = answer_labels(input_ids, is_answer, config.text_weight)
         return Batch(
             input_ids=torch.from_numpy(input_ids),
             labels=labels,
@@ -288,7 +288,7 @@ class DenseFactStream(NumberedStream[Batch]):
         ]
         input_ids = np.concatenate([each.tokens for each in texts]).astype(np.int64)
         is_answer = np.concatenate([each.is_answer for each in texts])
-        labels, weights = _labels(input_ids, is_answer, config.text_weight)
+        labels, weights = answer_labels(input_ids, is_answer, config.text_weight)
         return Batch(input_ids=torch.from_numpy(input_ids), labels=labels, label_weights=weights)
 
 
@@ -386,16 +386,6 @@ class _Row:
         starts = offsets[rng.integers(*walk.book, self._num_steps)]
         latest = int(offsets[walk.book[1]]) - stream.max_filler_len
         self._fillers = np.clip(starts, 0, max(0, latest))
-
-
-def _labels(
-    input_ids: IntArray, is_answer: npt.NDArray[np.bool_], text_weight: float
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Returns the labels of a batch, and their weights if the text bears loss too."""
-    if not text_weight:
-        return torch.from_numpy(np.where(is_answer, input_ids, NO_LABEL)), None
-    weights = np.where(is_answer, 1.0, text_weight).astype(np.float32)
-    return torch.from_numpy(input_ids.copy()), torch.from_numpy(weights)
 
 
 def _epoch_lengths(most: int, seed: list[int]) -> Iterator[int]:
