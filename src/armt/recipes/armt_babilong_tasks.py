@@ -155,8 +155,8 @@ def _tiny_run(name: str) -> RunConfig:
     run, plan = _run(name), _PLANS[name]
     look_up, hold, hold_on, hold_long = run.stages
     text = {"batch_size": 4, "segment_len": _TINY_SEGMENT_LEN, "carry_len": _TINY_SEGMENT_LEN}
-    near = {**text, "tail_len": (40, 40), "gap_len": (8, 32)}
-    near["num_questions"] = min(plan.num_questions, 3)
+    asked = {"tail_len": (40, 40), "num_questions": min(plan.num_questions, 3)}
+    near = {**text, **asked, "gap_len": (8, 32)}
     far = {**near, "gap_len": (16, 256)}
     row_len = min(plan.look_up_len, _TINY_SEGMENT_LEN)
     dense_rows = {
