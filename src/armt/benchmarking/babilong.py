@@ -20,7 +20,7 @@ from armt.recurrence.model import Recurrent
 from armt.recurrence.state import RecurrentState
 from armt.tasks.babilong.sample import BabilongTask
 from armt.tasks.babilong.store import BackgroundStore
-from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.stream_config import FactStreamConfig
 from armt.tasks.babilong.task_config import BabilongTaskConfig
 from armt.tasks.contract import Sample, TextEncoder
 from armt.tasks.encoder import TokenizerEncoder

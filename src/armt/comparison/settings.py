@@ -16,7 +16,7 @@ from armt.comparison.config import (
 from armt.memories.none import NoMemoryConfig
 from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.associative_retrieval import AssociativeRetrievalConfig
-from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.stream_config import FactStreamConfig
 from armt.tasks.language_modeling import LanguageModelingConfig
 from armt.training.config import RunConfig, StageConfig, TextConfig
 

@@ -4,7 +4,7 @@ from armt.backbones.tiny import TinyBackboneConfig
 from armt.memories.armt import ARMTConfig
 from armt.recipes.registry import RECIPES
 from armt.recurrence.config import RecurrenceConfig
-from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.stream_config import FactStreamConfig
 from armt.training.config import RunConfig, StageConfig, TextConfig
 
 SEGMENT_LEN = 512

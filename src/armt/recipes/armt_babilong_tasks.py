@@ -6,6 +6,7 @@ that they run, not that they teach.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from armt.backbones.tiny import TinyBackboneConfig
@@ -13,7 +14,7 @@ from armt.memories.armt import ARMTConfig
 from armt.recipes.armt_babilong_qa1 import armt_babilong_qa1
 from armt.recipes.registry import RECIPES
 from armt.recurrence.config import RecurrenceConfig
-from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.stream_config import FactStreamConfig
 from armt.tasks.babilong.task_worlds import TASKS
 from armt.training.config import RunConfig, StageConfig, TextConfig
 
@@ -38,20 +39,29 @@ class _Plan(NamedTuple):
     long_steps: int
 
     num_questions: int
-    """Asked at once after the long texts. Fewer where one tells the answer of another: of two links
-    between three places every question but the first can be answered from those before it."""
+    """Asked at once after the long texts, at most."""
+
+    asks_a_fact_once: bool
+    """Whether they all follow from different facts. A link tells two answers, a gift five."""
 
     easier_weight: float
     """Less where many easier questions stand against few of the task's own."""
 
+    hold_changes: Mapping[str, Any] = MappingProxyType({})
+    """Other options of the stream over a few segments."""
+
+
+_GIFTS = MappingProxyType({"gap_len": (8, 128), "text_weight": 0.001})
+"""Three objects can be given, and few facts are gifts: they come sooner here, and what few answers
+they give weighs more beside the text."""
 
 _PLANS = {
-    "qa1": _Plan(("qa1",), 128, 1600, 1200, 4000, 6, 0.0),
-    "qa2": _Plan(("qa2",), 256, 2000, 6000, 3000, 6, 0.3),
-    "qa3": _Plan(("qa3",), 448, 5000, 6000, 4000, 6, 0.1),
-    "qa4": _Plan(("qa4",), 128, 5000, 6000, 3000, 1, 0.0),
-    "qa5": _Plan(("qa5",), 320, 1500, 4000, 3000, 2, 0.0),
-    "qa1_to_qa5": _Plan(TASKS, 448, 5000, 6000, 4000, 2, 0.1),
+    "qa1": _Plan(("qa1",), 128, 1600, 1200, 4000, 6, False, 0.0),
+    "qa2": _Plan(("qa2",), 256, 2000, 6000, 3000, 6, False, 0.3),
+    "qa3": _Plan(("qa3",), 448, 3000, 6000, 3000, 6, True, 0.1),
+    "qa4": _Plan(("qa4",), 128, 4000, 5000, 3000, 4, True, 0.0),
+    "qa5": _Plan(("qa5",), 320, 2500, 10_000, 3000, 3, True, 0.0, _GIFTS),
+    "qa1_to_qa5": _Plan(TASKS, 448, 5000, 6000, 4000, 4, True, 0.1),
 }
 
 
@@ -135,7 +145,10 @@ def _run(name: str) -> RunConfig:
         "sequence_len": plan.look_up_len,
         "gap_len": (4, 16),
     }
-    asked = {"num_questions": plan.num_questions}
+    asked = {
+        "num_questions": plan.num_questions,
+        "asks_a_fact_once": plan.asks_a_fact_once,
+    }
     return replace(
         run,
         name=f"armt_babilong_{name}",
@@ -143,7 +156,7 @@ def _run(name: str) -> RunConfig:
         reading_overlap_len=run.reading_overlap_len if plan.tasks == ("qa1",) else None,
         stages=(
             _changed(look_up, plan, plan.look_up_steps, dense_rows),
-            _changed(hold, plan, plan.hold_steps, asked),
+            _changed(hold, plan, plan.hold_steps, {**asked, **plan.hold_changes}),
             _changed(hold_on, plan, 600, {**asked, "tail_len": (32, 384)}),
             _changed(hold_long, plan, plan.long_steps, {**asked, "tail_len": (32, 384)}),
         ),
@@ -155,7 +168,11 @@ def _tiny_run(name: str) -> RunConfig:
     run, plan = _run(name), _PLANS[name]
     look_up, hold, hold_on, hold_long = run.stages
     text = {"batch_size": 4, "segment_len": _TINY_SEGMENT_LEN, "carry_len": _TINY_SEGMENT_LEN}
-    asked = {"tail_len": (40, 40), "num_questions": min(plan.num_questions, 3)}
+    asked = {
+        "tail_len": (40, 40),
+        "num_questions": min(plan.num_questions, 3),
+        "asks_a_fact_once": plan.asks_a_fact_once,
+    }
     near = {**text, **asked, "gap_len": (8, 32)}
     far = {**near, "gap_len": (16, 256)}
     row_len = min(plan.look_up_len, _TINY_SEGMENT_LEN)

@@ -8,7 +8,7 @@ from armt.core.config import Config, MemoryConfig
 from armt.core.errors import ConfigError
 from armt.core.registry import MEMORIES
 from armt.recurrence.config import RecurrenceConfig
-from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.stream_config import FactStreamConfig
 from armt.tasks.language_modeling import LanguageModelingConfig
 from armt.tasks.symbols import SymbolTaskConfig
 

@@ -17,7 +17,7 @@ from tasks.babilong.streams import batches
 
 SEGMENT_LEN = 100
 CUTS = BorderCuts(1.0, SEGMENT_LEN)
-NO_FACTS = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((1, 4)))
+NO_FACTS = (*np.zeros((2, 0), dtype=np.int64), *np.zeros((2, 1, 4)))
 HALVED = {"confuser_border_share": 0.8, "half_fact_share": 1.0}
 
 

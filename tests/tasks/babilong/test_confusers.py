@@ -17,7 +17,7 @@ from armt.tasks.babilong.borders import confuse_borders
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk, NameSwaps, sentences_with
 from armt.tasks.babilong.corpus import Book
 from armt.tasks.babilong.row_text import BorderCuts, RowText
-from armt.tasks.babilong.stream import FactStreamConfig
+from armt.tasks.babilong.stream_config import FactStreamConfig
 from armt.tasks.babilong.task_worlds import WalkingWorld
 from armt.tasks.contract import Ids
 from armt.tasks.encoder import TokenizerEncoder
@@ -245,7 +245,8 @@ def test_what_is_written_over_borders_touches_no_fact(
     rng, before = np.random.default_rng(1), np.full(100_000, 3)
     ends = np.sort(rng.choice(np.arange(20, len(before)), 500, replace=False))
     after = before.copy()
-    text = RowText(after, ends - 8, ends, known=np.zeros((len(ends) + 1, 4)))
+    known = np.zeros((len(ends) + 1, 4))
+    text = RowText(after, ends - 8, ends, known, known)
     confuse_borders(text, rng, BorderCuts(0.5, 100), Confusers(novel, encoder, WORLDS))
     for start, end in zip(text.fact_starts, ends, strict=True):
         assert (after[start:end] == 3).all()

@@ -20,7 +20,8 @@ from armt.tasks.babilong.mixture_stream import MixtureStream
 from armt.tasks.babilong.placement import Placement, parse_placement
 from armt.tasks.babilong.sample import BabilongTask
 from armt.tasks.babilong.store import BackgroundStore
-from armt.tasks.babilong.stream import DenseFactStream, FactStream, FactStreamConfig
+from armt.tasks.babilong.stream import DenseFactStream, FactStream
+from armt.tasks.babilong.stream_config import FactStreamConfig
 from armt.tasks.babilong.task_config import BabilongTaskConfig
 from armt.tasks.babilong.walks import BackgroundWalk, ReferenceWalk
 

@@ -33,6 +33,9 @@ class RowText(NamedTuple):
     known: IntArray
     """Answers of all questions after so many facts, (number of facts + 1, questions)."""
 
+    sources: IntArray
+    """What they follow from, as `Telling.sources`."""
+
 
 class BorderCuts(NamedTuple):
     """What share of facts, or of borders, is to be chosen, and how far the borders are apart."""
@@ -103,13 +106,13 @@ def draw_row_text(
     due = np.sort(np.concatenate([early, gaps[gaps < text_len]]))
     told = story.tell(len(due))
     items = table.items(told.facts)
-    positions = _snap(background.gaps, due[: len(told.facts)])
+    positions = _snap(background.gaps, due)
     if cuts.share:
         positions = _onto_borders(positions, items.lens, story.num_settled, rng, cuts)
         positions = np.minimum(positions, len(background.tokens))
     ends = positions + np.cumsum(items.lens)
     tokens = _insert(background.tokens, positions, items)[:text_len]
-    return RowText(tokens, ends - items.lens, ends, told.known)
+    return RowText(tokens, ends - items.lens, ends, told.known, told.sources)
 
 
 def draw_dense_texts(
@@ -122,8 +125,8 @@ def draw_dense_texts(
     """Draws texts with facts and answered questions all along.
 
     The first item of a text is a fact; each later one is a question that the facts answer, or a
-    fact, with equal chances; a fact where there is no such question, a question where the story has
-    no more facts. Every text begins at another place of the background.
+    fact, with equal chances; a fact where there is no such question. Every text begins at another
+    place of the background.
 
     Args:
         walk: where the background comes from.
@@ -159,7 +162,7 @@ def _draw_items(table: WorldTable, rng: np.random.Generator, shape: tuple[int, i
     asks[:, 0] = False
     told = table.world.tell_many(rng, shape)
     num_told = _settle(asks, told.known)
-    facts = np.take_along_axis(told.facts, np.minimum(num_told, told.facts.shape[1]) - 1, axis=1)
+    facts = np.take_along_axis(told.facts, num_told - 1, axis=1)
     known = np.take_along_axis(told.known, num_told[..., None], axis=1)
     drawn = table.priorities(rng.random(known.shape))
     asked = order_known(known, drawn)[..., :1]
@@ -169,7 +172,7 @@ def _draw_items(table: WorldTable, rng: np.random.Generator, shape: tuple[int, i
 
 
 def _settle(asks: BoolArray, known: IntArray) -> IntArray:
-    """Makes facts of the questions without an answer, and questions of the facts not to be had.
+    """Makes facts of the questions without an answer.
 
     Args:
         asks: which items are questions, (texts, items); changed in place.
@@ -178,15 +181,13 @@ def _settle(asks: BoolArray, known: IntArray) -> IntArray:
     Returns:
         Facts told up to each item, itself included, (texts, items).
     """
-    most, has_answer = known.shape[1] - 1, (known >= 0).any(axis=-1)
+    has_answer = (known >= 0).any(axis=-1)
     while True:
         num_told = (~asks).cumsum(axis=1)
-        is_open = asks & ~np.take_along_axis(has_answer, np.minimum(num_told, most), axis=1)
+        is_open = asks & ~np.take_along_axis(has_answer, num_told, axis=1)
         if not is_open.any():
-            break
+            return num_told
         asks &= ~is_open
-    asks |= num_told > most
-    return np.minimum(num_told, most)
 
 
 def order_known(known: IntArray, priorities: FloatArray) -> IntArray:

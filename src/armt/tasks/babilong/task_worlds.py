@@ -5,13 +5,14 @@
 | `qa1` | moves | where a person is | |
 | `qa2` | moves, gets, drops | where an object is | where a person is |
 | `qa3` | moves, gets, drops | where an object was before a place | where an object, a person is |
-| `qa4` | two links between three places | what lies beside a place | |
+| `qa4` | links between places | what lies beside a place | |
 | `qa5` | moves, gets, drops, gifts | who gave what to whom | |
 
-Stories are drawn as those of the evaluation, but a story of people is told on as long as the text
-lasts. What is asked is more than what the official questions ask, where the facts tell it: about
-any object, not only one of the last five facts, and already where someone whose place was told has
-just taken it.
+Stories are drawn as those of the evaluation, but told on as long as the text lasts; after the two
+links of a map come those of another, and the latest counts. (A story that ended would leave nothing
+to write in most of a long text, and a memory that learns from such texts closes.) What is asked is
+more than what the official questions ask, where the facts tell it: about any object, not only one
+of the last five facts, and already where someone whose place was told has just taken it.
 """
 
 from collections.abc import Iterator
@@ -106,7 +107,8 @@ class WalkingWorld:
         """Tells stories, all at once."""
         moves = draw_moves(rng, shape)
         facts = (moves.people * len(MOVE_VERBS) + moves.verbs) * len(PLACES) + moves.places
-        return Telling(facts, known_places(moves))
+        known = known_places(moves)
+        return Telling(facts, known, np.broadcast_to(np.arange(len(PEOPLE)), known.shape))
 
 
 @final
@@ -127,7 +129,7 @@ class WalkingStory:
 
 
 def _map_world() -> SteppedWorld:
-    """Returns the world of task 4: two links between three places, and no more."""
+    """Returns the world of task 4: two links between three places, then two of another map."""
     links = [Link(*each) for each in product(PLACES, STEPS, PLACES) if each[0] != each[2]]
     questions = dict.fromkeys(text for link in links for text in _link_questions(link))
     sentences = Sentences(
@@ -139,10 +141,13 @@ def _map_world() -> SteppedWorld:
     told_by = {link.text(COMPASS): link for link in links}
 
     def steps(dice: Dice) -> Iterator[Step]:
-        for line in draw_story(dice).lines:
-            if not line.is_question:
-                link = told_by[line.text]
-                yield Step(line.text, dict.fromkeys(_link_questions(link), link.thing))
+        while True:
+            for line in draw_story(dice).lines:
+                if not line.is_question:
+                    link = told_by[line.text]
+                    # what lay on the other side may not lie there any more, and nothing says so
+                    outdated = dict.fromkeys(_link_questions(link.reverse()))
+                    yield Step(line.text, outdated | _link_answers(link))
 
     return SteppedWorld(sentences, WALKING_WORDS, steps)
 
@@ -153,3 +158,7 @@ def _link_questions(link: Link) -> tuple[str, str]:
         f"What is {COMPASS[link.step]} the {link.other}?",
         f"What is the {link.other} {COMPASS[link.reverse().step]}?",
     )
+
+
+def _link_answers(link: Link) -> dict[str, str | None]:
+    return dict.fromkeys(_link_questions(link), link.thing)

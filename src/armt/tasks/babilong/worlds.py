@@ -34,6 +34,10 @@ class Telling(NamedTuple):
     """Number of each question's answer after so many facts, `NOWHERE` where it has none,
     (..., facts + 1, questions)."""
 
+    sources: IntArray
+    """Questions with the same number have their answers since the same fact, so that one may tell
+    what another asks, (..., facts + 1, questions)."""
+
 
 class Sentences(NamedTuple):
     """All that can be told, asked and answered in a world; numbers count within these."""
@@ -68,7 +72,7 @@ class OpenStory(Protocol):
         ...
 
     def tell(self, num_facts: int) -> Telling:
-        """Tells so many facts, or the whole story if it has fewer."""
+        """Tells so many facts."""
         ...
 
 
@@ -90,7 +94,7 @@ class World(Protocol):
         ...
 
     def tell_many(self, rng: np.random.Generator, shape: tuple[int, int]) -> Telling:
-        """Tells stories, `shape` being their number and the facts of each (fewer if all end)."""
+        """Tells stories, `shape` being their number and the facts of each."""
         ...
 
 
@@ -136,14 +140,10 @@ class SteppedWorld:
         return SteppedStory(self, rng)
 
     def tell_many(self, rng: np.random.Generator, shape: tuple[int, int]) -> Telling:
-        """Tells stories one after the other; all are as long as the shortest."""
+        """Tells stories one after the other."""
         num_stories, num_facts = shape
         told = [self.open(rng).tell(num_facts) for _ in range(num_stories)]
-        least = min(len(each.facts) for each in told)
-        return Telling(
-            np.stack([each.facts[:least] for each in told]),
-            np.stack([each.known[: least + 1] for each in told]),
-        )
+        return Telling(*map(np.stack, zip(*told, strict=True)))
 
     def begin(self, key: int) -> Iterator[Step]:
         """Returns the steps of story number `key`."""
@@ -152,15 +152,16 @@ class SteppedWorld:
     def record(self, steps: list[Step]) -> Telling:
         """Returns the steps as numbers."""
         known = np.full((len(steps) + 1, len(self._questions)), NOWHERE, dtype=np.int64)
+        sources = np.zeros_like(known)
         numbers, answers = self._questions, self._answers
         for told, step in enumerate(steps, start=1):
-            row = known[told]
-            row[:] = known[told - 1]
+            known[told], sources[told] = known[told - 1], sources[told - 1]
             for question, answer in step.answers.items():
                 if question in numbers:
-                    row[numbers[question]] = answers[answer]
+                    known[told, numbers[question]] = answers[answer]
+            sources[told][known[told] != known[told - 1]] = told
         facts = [self._facts[step.fact] for step in steps]
-        return Telling(np.asarray(facts, dtype=np.int64), known)
+        return Telling(np.asarray(facts, dtype=np.int64), known, sources)
 
     def can_ask(self, step: Step) -> bool:
         """Whether the step answers a question of full weight, so not an easier one."""
@@ -189,7 +190,7 @@ class SteppedStory:
         self.num_early = self.num_settled + int(rng.integers(_MOST_MORE + 1))
 
     def tell(self, num_facts: int) -> Telling:
-        """Tells so many facts from the beginning, or the whole story if it has fewer."""
+        """Tells so many facts from the beginning."""
         missing = max(0, num_facts - len(self._begun))
         steps = [*self._begun, *islice(self._rest, missing)]
         return self._world.record(steps[:num_facts])
