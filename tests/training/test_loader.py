@@ -16,10 +16,11 @@ from training.runs import TASK
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 
 
-@pytest.mark.parametrize("start", [0, 5])
-def test_the_batches_are_those_of_the_stream(start):
+@pytest.mark.parametrize(("start", "num_workers"), [(0, 1), (5, 1), (0, 2), (5, 3)])
+def test_the_batches_are_those_of_the_stream(start, num_workers):
     stream = TASK.build().stream(4, seed=3)
-    loaded = list(islice(load_batches(stream, start, is_pinned=False), 10))
+    batches = load_batches(stream, start, is_pinned=False, num_workers=num_workers)
+    loaded = list(islice(batches, 10))
     expected = list(islice(stream.batches(), start, start + 10))
     for found, wanted in zip(loaded, expected, strict=True):
         assert torch.equal(found.input_ids, wanted.input_ids)

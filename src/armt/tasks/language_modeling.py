@@ -5,9 +5,8 @@ segments are no easier than the first. Bytes, not tokens, so that tokenizers can
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import final
 
 import numpy as np
@@ -19,6 +18,7 @@ from armt.core.errors import ConfigError, DataError
 from armt.core.shapes import Float, Int, Tensor
 from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.contract import Batch, TextEncoder
+from armt.tasks.numbered import NumberedStream
 
 _TRAIN_SEED, _EVALUATION_SEED = 1, 2
 
@@ -126,7 +126,7 @@ class LanguageModeling:
 
 
 @final
-class LanguageStream:
+class LanguageStream(NumberedStream[Batch]):
     """Training batches with loss on every token; each row begins anew."""
 
     def __init__(self, task: LanguageModeling, batch_size: int, seed: int) -> None:
@@ -135,12 +135,11 @@ class LanguageStream:
             raise ConfigError(f"`batch_size` must be at least 1. Got {batch_size}.")
         self.task, self.batch_size, self.seed = task, batch_size, seed
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches from number `start` on; see `TrainingStream`."""
-        for step in count(start):
-            rng = np.random.default_rng([self.seed, _TRAIN_SEED, step])
-            rows = self.task.draw(rng, self.batch_size)
-            yield Batch(input_ids=rows, labels=rows.clone())
+    def batch(self, number: int) -> Batch:
+        """Returns batch `number`; see `NumberedStream`."""
+        rng = np.random.default_rng([self.seed, _TRAIN_SEED, number])
+        rows = self.task.draw(rng, self.batch_size)
+        return Batch(input_ids=rows, labels=rows.clone())
 
 
 def bits_per_byte(

@@ -1,9 +1,7 @@
 """Tasks that make their own tokens instead of encoding texts: what they have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from typing import ClassVar, NamedTuple, final
 
 import numpy as np
@@ -13,6 +11,7 @@ from armt.core.config import Config
 from armt.core.errors import ConfigError
 from armt.core.shapes import Int, Tensor
 from armt.tasks.contract import NO_LABEL, Batch
+from armt.tasks.numbered import NumberedStream
 
 _TRAIN_SEED, _EVALUATION_SEED = 1, 2
 
@@ -65,7 +64,7 @@ class SymbolTask(ABC):
 
 
 @final
-class SymbolStream:
+class SymbolStream(NumberedStream[Batch]):
     """Training batches, each drawn from the seed and its number alone."""
 
     def __init__(self, task: SymbolTask, batch_size: int, seed: int) -> None:
@@ -76,11 +75,10 @@ class SymbolStream:
         self.batch_size = batch_size
         self.seed = seed
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches from number `start` on; see `TrainingStream`."""
-        for step in count(start):
-            rng = np.random.default_rng([self.seed, _TRAIN_SEED, step])
-            yield self.task.draw_batch(rng, self.batch_size)
+    def batch(self, number: int) -> Batch:
+        """Returns batch `number`; see `NumberedStream`."""
+        rng = np.random.default_rng([self.seed, _TRAIN_SEED, number])
+        return self.task.draw_batch(rng, self.batch_size)
 
 
 def batch_with_answers(rows: Int[Tensor, "B T"], answer_len: int) -> Batch:
