@@ -257,7 +257,7 @@ def test_a_stream_reads_its_split_only(encoder, options):
         ({"epoch_steps": 4}, "set `carry_len`"),
         ({"is_dense": True, "carry_len": 128}, "not carried on"),
         ({"gap_len": (50, 10)}, r"`gap_len` must be .* Got \(50, 10\)"),
-        ({"tail_len": (0, 10)}, "`tail_len` must be"),
+        ({"tail_len": (-1, 10)}, "`tail_len` must be .* from 0 up. Got"),
         ({"text_weight": 2.0}, r"\[0, 1\]. Got 2.0"),
         ({"carry_len": 128, "border_share": -0.1}, r"`border_share` must lie in \[0, 1\]"),
         ({"border_share": 0.1}, "no border where nothing is carried"),
@@ -270,9 +270,23 @@ def test_impossible_options_are_refused(options, message):
         _ = FactStreamConfig(**options)
 
 
-def test_previews_must_hold_a_fact(store, encoder):
-    with pytest.raises(ConfigError, match="the longest fact"):
-        _ = FactStreamConfig(**{**CARRIED, "tail_len": (3, 90)}).build(store, encoder)
+def test_a_text_must_hold_two_facts(store, encoder):
+    with pytest.raises(ConfigError, match=r"two facts of the longest\. Got 0 and 3"):
+        _ = FactStreamConfig(**{**SHORT, "tail_len": (3, 90)}).build(store, encoder)
+
+
+def test_questions_stand_right_behind_the_text(store, encoder):
+    options = {**CARRIED, "tail_len": (0, 40), "num_questions": 3}
+    first = encoder.encode("Where is Mary")[:2]
+    starts = set()
+    for batch in batches(store, encoder, options, 24):
+        assert (batch.labels[:, : batch.label_start] == NO_LABEL).all()
+        for ids, labels in zip(batch.input_ids, batch.labels, strict=True):
+            end = int((labels != NO_LABEL).nonzero()[0])
+            questions = ids[batch.carry_len : end].tolist()
+            starts.add(min(k for k in range(len(questions)) if questions[k : k + 2] == first))
+    assert min(starts) == 0  # the first of a segment's tokens
+    assert max(starts) > 30
 
 
 def test_tokens_are_ready_for_an_embedding(store, encoder):

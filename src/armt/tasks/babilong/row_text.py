@@ -142,25 +142,26 @@ def draw_dense_texts(
     gaps = np.concatenate([part.gaps[:-1] for part in parts])
     gaps += np.repeat(starts[:, 0], [len(part.gaps) - 1 for part in parts])
     due = np.concatenate([np.zeros_like(starts), draw_gaps(rng, gap_len, shape)], axis=1)
+    num_items = (due < text_len).sum(axis=1)
+    due = due[:, : num_items.max()]
     is_used = due < text_len
-    items = table.items(_draw_items(table, rng, due.shape)[is_used])
+    items = table.items(_draw_items(table, rng, num_items)[is_used])
     positions = _snap(gaps, (due + starts)[is_used])
     background = np.concatenate([part.tokens for part in parts])
     tokens = _insert(background, positions, items)
     silent = np.zeros(len(background), dtype=np.bool_)
     marks = np.insert(silent, np.repeat(positions, items.lens), items.is_answer)
     # a text is pushed right by what was put into those before it, and cut to its length
-    num_items = is_used.sum(axis=1)
     pushed = np.append(0, np.cumsum(items.lens))[np.cumsum(num_items) - num_items]
     where = starts + pushed[:, None] + np.arange(text_len)
     return DenseTexts(tokens[where], marks[where])
 
 
-def _draw_items(table: WorldTable, rng: np.random.Generator, shape: tuple[int, int]) -> IntArray:
-    """Draws the numbers of facts and questions, one story a row."""
-    asks = rng.random(shape) < _QUESTION_SHARE
+def _draw_items(table: WorldTable, rng: np.random.Generator, num_items: IntArray) -> IntArray:
+    """Draws the numbers of facts and questions, one story a row, as long as the longest."""
+    asks = rng.random((len(num_items), num_items.max())) < _QUESTION_SHARE
     asks[:, 0] = False
-    told = table.world.tell_many(rng, shape)
+    told = table.world.tell_many(rng, num_items)
     num_told = _settle(asks, told.known)
     facts = np.take_along_axis(told.facts, num_told - 1, axis=1)
     known = np.take_along_axis(told.known, num_told[..., None], axis=1)

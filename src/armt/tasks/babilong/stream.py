@@ -5,10 +5,11 @@ After them stands a tail that is thrown away again: a preview of the text that f
 questions with their answers. So each batch asks about everything told since the epoch began, while
 the carried text itself never holds a question.
 
-    row, batch k:    | carried text k * C .. (k + 1) * C | preview | filler | questions, answers |
+    row, batch k:    | carried text k * C .. (k + 1) * C | preview | questions, answers | filler |
     row, batch k+1:  | carried text (k + 1) * C ..       | ...
 
-The filler (a few tokens of other text) makes all rows equally long without padding.
+The filler (a few tokens of other text) makes all rows equally long without padding. It comes last:
+in the evaluation questions stand right behind the text, be it at the beginning of a segment.
 """
 
 import math
@@ -26,6 +27,7 @@ from armt.tasks.babilong.borders import confuse_borders
 from armt.tasks.babilong.confusers import Confusers, ConfusingWalk
 from armt.tasks.babilong.labels import answer_labels
 from armt.tasks.babilong.row_text import (
+    BoolArray,
     BorderCuts,
     draw_dense_texts,
     draw_row_text,
@@ -63,16 +65,17 @@ class FactStream:
         worlds = [table.world for table in self.tables]
         is_confusing = config.confuser_gap or config.confuser_border_share
         self.confusers = Confusers(store, encoder, worlds) if is_confusing else None
-        shortest = max(table.max_fact_len for table in self.tables)
-        if config.tail_len[0] < shortest or config.carry_len + config.tail_len[0] < 2 * shortest:
+        self.max_fact_len = max(table.max_fact_len for table in self.tables)
+        if config.carry_len + config.tail_len[0] < 2 * self.max_fact_len:
             raise ConfigError(
-                f"`tail_len` must be at least {shortest}, the longest fact (twice that when "
-                f"nothing is carried). Got {config.tail_len}."
+                f"`carry_len` and the least `tail_len` must be {2 * self.max_fact_len} together, "
+                "so that there is room for two facts of the longest. Got "
+                f"{config.carry_len} and {config.tail_len[0]}."
             )
         self.questions_len = config.num_questions * max(
             table.max_question_len for table in self.tables
         )
-        self.max_filler_len = self.questions_len + shortest
+        self.max_filler_len = self.questions_len + self.max_fact_len
         if len(store.tokens) < self.max_filler_len:
             raise DataError(
                 f"The background has only {len(store.tokens)} tokens; at least "
@@ -108,16 +111,14 @@ class FactStream:
         input_ids = np.empty((len(rows), body_len + self.questions_len), dtype=np.int64)
         is_answer = np.zeros(input_ids.shape, dtype=np.bool_)
         for row, items, ids, marks in zip(rows, asked, input_ids, is_answer, strict=True):
-            row.fill(ids, preview_len)
-            asked_at = len(ids) - len(items.ids)
-            ids[asked_at:], marks[asked_at:] = items.ids, items.is_answer
+            row.fill(ids, marks, items)
         labels, weights = answer_labels(input_ids, is_answer, config.text_weight)
         return Batch(
             input_ids=torch.from_numpy(input_ids),
             labels=labels,
             label_weights=weights,
             carry_len=config.carry_len,
-            label_start=0 if config.text_weight else body_len,
+            label_start=0 if config.text_weight else max(0, body_len - self.max_fact_len),
             resets=resets,
             is_quiet=is_quiet if config.carry_len else None,
         )
@@ -205,11 +206,12 @@ class _Row:
         The known is asked again if it is little, unless facts are asked for once; where nothing is
         there are no questions.
         """
-        end = (self._step + 1) * self._stream.config.carry_len + preview_len
-        text = self._text
+        carried = (self._step + 1) * self._stream.config.carry_len
+        text, end = self._text, carried + preview_len
         told = int(np.searchsorted(text.fact_ends, end, side="right"))
         is_inside = told < len(text.fact_starts) and text.fact_starts[told] < end
-        self._cut = int(text.fact_starts[told]) if is_inside else end
+        # the first half of a fact may end the carried text
+        self._cut = max(carried, int(text.fact_starts[told])) if is_inside else end
         known = text.known[told]
         questions = order_known(known, self._priorities[self._step])[: int((known >= 0).sum())]
         config = self._stream.config
@@ -220,15 +222,15 @@ class _Row:
             questions = np.resize(questions, config.num_questions)
         return self._table.items(self._table.questions(questions, known[questions]))
 
-    def fill(self, line: IntArray, preview_len: int) -> None:
-        """Writes carried text, preview and filler; the questions come over the filler's end."""
-        carry_len = self._stream.config.carry_len
-        start = self._step * carry_len
+    def fill(self, line: IntArray, is_answer: BoolArray, items: Items) -> None:
+        """Writes carried text, preview, questions and filler, and marks the answers."""
+        start = self._step * self._stream.config.carry_len
         text_len = self._cut - start
-        assert carry_len <= text_len <= carry_len + preview_len, "the cut lies within the preview"
+        filled = text_len + len(items.ids)
         line[:text_len] = self._text.tokens[start : self._cut]
+        line[text_len:filled], is_answer[text_len:filled] = items.ids, items.is_answer
         filler = int(self._fillers[self._step])
-        line[text_len:] = self._stream.store.tokens[filler : filler + len(line) - text_len]
+        line[filled:] = self._stream.store.tokens[filler : filler + len(line) - filled]
 
     def _open_epoch(self) -> None:
         stream, config = self._stream, self._stream.config

@@ -95,11 +95,11 @@ class FactStreamConfig(Config):
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"`{name}` must lie in [0, 1]. Got {getattr(self, name)}.")
-        for name in ("tail_len", "gap_len"):
+        for name, least in (("tail_len", 0), ("gap_len", 1)):
             low, high = getattr(self, name)
-            if not 1 <= low <= high:
+            if not least <= low <= high:
                 raise ConfigError(
-                    f"`{name}` must be (least, greatest), from 1 up. Got {(low, high)}."
+                    f"`{name}` must be (least, greatest), from {least} up. Got {(low, high)}."
                 )
         if self.carry_len < 0 or self.carry_len % self.segment_len:
             raise ConfigError(

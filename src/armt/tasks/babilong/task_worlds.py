@@ -30,6 +30,7 @@ from armt.tasks.babi.world import (
     MOVE_VERBS,
     PEOPLE,
     PLACES,
+    IntArray,
     draw_moves,
     known_places,
     move_text,
@@ -103,8 +104,12 @@ class WalkingWorld:
         """Opens a story whose moves are drawn when it is told."""
         return WalkingStory(self, rng)
 
-    def tell_many(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Telling:
-        """Tells stories, all at once."""
+    def tell_many(self, rng: np.random.Generator, num_facts: IntArray) -> Telling:
+        """Tells stories, all at once and as long as the longest."""
+        return self.tell(rng, (len(num_facts), int(num_facts.max())))
+
+    def tell(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Telling:
+        """Tells stories, the last entry of `shape` being the facts of each."""
         moves = draw_moves(rng, shape)
         facts = (moves.people * len(MOVE_VERBS) + moves.verbs) * len(PLACES) + moves.places
         known = known_places(moves)
@@ -125,7 +130,7 @@ class WalkingStory:
 
     def tell(self, num_facts: int) -> Telling:
         """Tells so many moves."""
-        return self._world.tell_many(self._rng, (num_facts,))
+        return self._world.tell(self._rng, (num_facts,))
 
 
 def _map_world() -> SteppedWorld:

@@ -93,8 +93,8 @@ class World(Protocol):
         """Opens another story."""
         ...
 
-    def tell_many(self, rng: np.random.Generator, shape: tuple[int, int]) -> Telling:
-        """Tells stories, `shape` being their number and the facts of each."""
+    def tell_many(self, rng: np.random.Generator, num_facts: IntArray) -> Telling:
+        """Tells stories of so many facts each; what stands behind a shorter one means nothing."""
         ...
 
 
@@ -139,11 +139,12 @@ class SteppedWorld:
         """Opens a story of dice that no evaluation throws: its keys begin with another word."""
         return SteppedStory(self, rng)
 
-    def tell_many(self, rng: np.random.Generator, shape: tuple[int, int]) -> Telling:
-        """Tells stories one after the other."""
-        num_stories, num_facts = shape
-        told = [self.open(rng).tell(num_facts) for _ in range(num_stories)]
-        return Telling(*map(np.stack, zip(*told, strict=True)))
+    def tell_many(self, rng: np.random.Generator, num_facts: IntArray) -> Telling:
+        """Tells stories one after the other; behind a shorter one its end is repeated."""
+        told = [self.open(rng).tell(number) for number in num_facts.tolist()]
+        most = int(num_facts.max())
+        facts, known, sources = zip(*told, strict=True)
+        return Telling(_stack(facts, most), _stack(known, most + 1), _stack(sources, most + 1))
 
     def begin(self, key: int) -> Iterator[Step]:
         """Returns the steps of story number `key`."""
@@ -194,3 +195,9 @@ class SteppedStory:
         missing = max(0, num_facts - len(self._begun))
         steps = [*self._begun, *islice(self._rest, missing)]
         return self._world.record(steps[:num_facts])
+
+
+def _stack(arrays: Sequence[IntArray], length: int) -> IntArray:
+    """Returns arrays as one, each made `length` long by repeating its last entry."""
+    rising = np.arange(length)
+    return np.stack([each[np.minimum(rising, len(each) - 1)] for each in arrays])
