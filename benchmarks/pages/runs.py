@@ -58,7 +58,13 @@ QA1_BEFORE = {
 
 QA1_RUNS = {**QA1_SEEDS, **QA1_TRAINED, **QA1_BEFORE}
 
-TASK_RUNS = ("h200-2026-11-28-qa2-whole-seed-0",)
+TASK_RUNS = (
+    "h200-2026-11-28-qa2-whole-seed-0",
+    "h200-2026-11-28-qa2-whole-seed-1",
+    "h200-2026-11-28-qa3-whole-seed-0",
+    "h200-2026-11-28-qa4-maps-from-weights-seed-0",
+    "h200-2026-11-28-qa5-whole-seed-0",
+)
 """Files of the runs of the recipes of QA2 to QA5 and of all five, a file for each seed."""
 
 RETRIEVAL_RUNS = {
