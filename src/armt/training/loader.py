@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar, cast, final
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from armt.core.errors import ConfigError
@@ -60,6 +61,8 @@ def _loader(dataset: IterableDataset[T], num_workers: int, *, is_pinned: bool) -
         prefetch_factor=_NUM_AHEAD,
         pin_memory=is_pinned,
         worker_init_fn=_leave_group,
+        # its own: to draw the workers' seed from that of dropout would set a resumed run astray
+        generator=torch.Generator(),
     )
 
 
