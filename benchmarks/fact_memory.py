@@ -28,14 +28,15 @@ from armt.tasks.fact_memory import FactMemory
 from armt.training.classifier import (
     WEIGHTS_NAME,
     ClassifierReport,
-    ClassifierRunConfig,
     ClassifierTrainer,
     build_classifier,
     build_task,
     load_classifier,
     save_classifier,
 )
+from armt.training.classifier_config import ClassifierRunConfig
 from armt.training.text import load_encoder, load_store
+from armt.training.validation import ValidationReport
 
 RECIPES = {"full": rmt_encoder, "tiny": rmt_encoder_tiny}
 
@@ -71,10 +72,12 @@ def _run(config: ClassifierRunConfig, book: RecordBook, options: argparse.Namesp
     # what stands in the folder is measured, without gradients and optimiser beside it
     model = _placed(load_classifier(folder, config, encoder))
     task = build_task(config, load_store(options.folder, config.text, encoder, "test"), encoder)
-    trained = max(stage.num_segments for stage in config.stages)
+    trained = {"trained_segments": max(stage.num_segments for stage in config.stages)}
+    if config.validation is not None:
+        trained["validated_segments"] = config.validation.num_segments
     for cell in options.cells:
-        params = shared | {
-            "segments": cell.num_segments, "trained_segments": trained,
+        params = shared | trained | {
+            "segments": cell.num_segments,
             "tokens": cell.num_segments * config.recurrence.segment_len,
             "num_samples": cell.num_samples, "batch": min(options.batch_size, cell.num_samples),
         }  # fmt: skip
@@ -125,7 +128,7 @@ def _placed(model: RecurrentClassifier) -> RecurrentClassifier:
     return model
 
 
-def _show(report: ClassifierReport) -> None:
+def _show(report: ClassifierReport | ValidationReport) -> None:
     print(json.dumps(vars(report)), flush=True)
 
 

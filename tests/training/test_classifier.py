@@ -18,8 +18,6 @@ from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.fact_memory import NO_ANSWER
 from armt.training.classifier import (
     WEIGHTS_NAME,
-    ClassifierRunConfig,
-    ClassifierStageConfig,
     ClassifierStream,
     ClassifierTrainer,
     build_classifier,
@@ -27,6 +25,7 @@ from armt.training.classifier import (
     load_classifier,
     save_classifier,
 )
+from armt.training.classifier_config import ClassifierRunConfig, ClassifierStageConfig
 from tiny_boxed import PROSE, tiny_tokenizer
 
 STAGES = (

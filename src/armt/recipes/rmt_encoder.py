@@ -10,7 +10,11 @@ from typing import Literal, NamedTuple
 from armt.backbones.tiny_encoder import TinyEncoderConfig
 from armt.memories.rmt import RMTConfig
 from armt.recurrence.config import RecurrenceConfig
-from armt.training.classifier import ClassifierRunConfig, ClassifierStageConfig
+from armt.training.classifier_config import (
+    ClassifierRunConfig,
+    ClassifierStageConfig,
+    ValidationConfig,
+)
 from armt.training.config import OptimConfig, TextConfig
 
 Kind = Literal["memorise", "detect_and_memorise", "reasoning"]
@@ -44,21 +48,30 @@ _DROPOUT = 0.1
 segments. That is enough where the fact stands before all else."""
 
 _NOISE = ("memory_noise=0.8",)
-"""On the memory in the last stage, where facts stand anywhere.
+"""On the memory in the last stages, where facts stand anywhere.
 
 There an empty memory drifts too, and dropout does not hold either of them: it takes some thousand
 steps of learning to put the memory right at each segment."""
 
 _LATENESS = 3
-"""In the last stage but one: in a text of thousands of segments most memories are empty for long.
-In the last one a fact may stand anywhere again, so that it is kept over all segments there are."""
+"""In every second of the last stages: in a text of thousands of segments most memories are empty
+for long. In the others a fact may stand anywhere, so that it is kept over all segments there are.
+They take turns, slower in the end: each of them loses some of what the other has taught."""
 
 _BLANK_SHARE = 0.3
-"""In both: a memory that takes natural text for a fact has no room for the fact."""
+"""In all of them: a memory that takes natural text for a fact has no room for the fact."""
 
-
-_ANYWHERE = (_Held(1500, 3e-4, _LATENESS), _Held(4000, 3e-4))
+_ANYWHERE = (
+    _Held(1500, 3e-4, _LATENESS),
+    _Held(4000, 3e-4),
+    _Held(1000, 1.5e-4, _LATENESS),
+    _Held(1000, 1.5e-4),
+)
 """The longest stages where a fact may stand anywhere."""
+
+_LONG = ValidationConfig(num_segments=512, num_samples=64, every=500, num_stages=3)
+"""How the weights are chosen where a fact may stand anywhere: many that are all right over seven
+segments lose every second fact over thousands, and which ones a training ends at is chance."""
 
 
 def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
@@ -96,6 +109,7 @@ def rmt_encoder(kind: Kind) -> ClassifierRunConfig:
             *keeping,
             *_holding(kind, (_Held(600, 2e-4), _Held(2400, 2e-4)), _ANYWHERE),
         ),
+        validation=None if kind == "memorise" else _LONG,
         optim=_OPTIM,
         precision="bfloat16",
     )
@@ -123,9 +137,15 @@ def rmt_encoder_tiny(kind: Kind) -> ClassifierRunConfig:
             *_holding(
                 kind,
                 first=(_Held(300, 1e-3), _Held(1000, 1e-3)),
-                anywhere=(_Held(1300, 1e-3, _LATENESS), _Held(2600, 1e-3)),
+                anywhere=(
+                    _Held(1300, 1e-3, _LATENESS),
+                    _Held(2600, 1e-3),
+                    _Held(800, 5e-4, _LATENESS),
+                    _Held(800, 5e-4),
+                ),
             ),
         ),
+        validation=None if kind == "memorise" else replace(_LONG, every=200),
     )
 
 

@@ -34,6 +34,9 @@ NUM_CLASSES = len(PLACES)
 NO_ANSWER = -1
 """In the place of a class, where a text does not tell what it asks for."""
 
+_HELD_OUT_EVERY = 10
+"""One book in so many is held out where a training is validated."""
+
 
 class FactBatch(NamedTuple):
     """Texts of whole segments with a question at the end, and the number of the right place."""
@@ -99,6 +102,23 @@ class FactMemory:
         """Returns the task with these options."""
         config = replace(self.config, lateness=lateness, blank_share=blank_share)
         return FactMemory(config, self._store, self._encoder)
+
+    def parted(self) -> tuple["FactMemory", "FactMemory"]:
+        """Returns the task over nine books of ten, and over the others.
+
+        Raises:
+            ConfigError: there is but one book.
+        """
+        books = self._store.books
+        if len(books) < 2:
+            raise ConfigError("Books cannot be held out of one. Give more, or no `validation`.")
+        held = books[::_HELD_OUT_EVERY]
+        rest = tuple(book for book in books if book not in held)
+        first, second = (replace(self._store, books=each) for each in (rest, held))
+        return (
+            FactMemory(self.config, first, self._encoder),
+            FactMemory(self.config, second, self._encoder),
+        )
 
     def batch(self, num_segments: list[int], *key: str | int) -> FactBatch:
         """Returns one row for each number of segments.
