@@ -73,7 +73,7 @@ RETRIEVAL_RUNS = {
 }
 """File of each run of the retrieval recipes, and what was special in it; those of now first."""
 
-RETRIEVAL_ARM_RUNS: tuple[str, ...] = ()
+RETRIEVAL_ARM_RUNS = ("h200-2026-11-28-remember-mamba2-seed-0",)
 """Files of the runs of the arms of associative retrieval (`recipes/retrieval_arms.py`)."""
 
 ABLATION_RUNS: tuple[str, ...] = ()
