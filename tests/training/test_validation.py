@@ -230,6 +230,11 @@ def test_best_weights_that_cannot_be_read_are_refused(trainer, tmp_path):
     _ = path.write_bytes(kept[:100])
     with pytest.raises(StateError, match=r"is damaged.*Train anew in another folder"):
         _ = trainer()
+    flipped = bytearray(kept)
+    flipped[-1] ^= 1
+    _ = path.write_bytes(flipped)
+    with pytest.raises(StateError, match=r"expected digest.*Train anew in another folder"):
+        _ = trainer().train(lambda _: None)
     path.unlink()
     with pytest.raises(StateError, match=r"or missing.*Train anew in another folder"):
         _ = trainer().train(lambda _: None)

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import final
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy, one_hot
 
+from armt.core.errors import StateError
+from armt.core.files import atomic_path
 from armt.core.shapes import Float, Int, Tensor
 from armt.recurrence.encoder import RecurrentClassifier, attach_encoder
 from armt.tasks.babi.dice import Dice
@@ -26,7 +30,7 @@ from armt.tasks.fact_memory import (
     FactMemoryConfig,
 )
 from armt.tasks.numbered import NumberedStream
-from armt.training.checkpoint import Progress, load_newest, save_checkpoint
+from armt.training.checkpoint import Progress, fill, load_newest, save_checkpoint
 from armt.training.classifier_config import ClassifierRunConfig, ClassifierStageConfig
 from armt.training.descent import descend
 from armt.training.loader import load_batches
@@ -34,7 +38,6 @@ from armt.training.optim import MasterAdamW, cast_weights
 from armt.training.run import claim
 from armt.training.stopping import StopRequest, stop_requests
 from armt.training.validation import BestWeights, ValidationReport
-from armt.training.weights import load_weights, save_weights
 
 WEIGHTS_NAME = "model.safetensors"
 
@@ -237,7 +240,9 @@ def save_classifier(folder: Path, model: RecurrentClassifier) -> None:
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
-    save_weights(folder / WEIGHTS_NAME, model)
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    with atomic_path(folder / WEIGHTS_NAME) as path:
+        save_file(tensors, path)
 
 
 def load_classifier(
@@ -251,6 +256,13 @@ def load_classifier(
     """
     claim(config, folder)
     model = build_classifier(config, encoder)
-    remedy = "Remove it; the training goes on from its checkpoint."
-    load_weights(folder / WEIGHTS_NAME, model, remedy)
+    path = folder / WEIGHTS_NAME
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise StateError(
+            f"'{path}' is damaged or missing: {error}. Remove it; the training goes on from its "
+            "checkpoint."
+        ) from error
+    fill(model, tensors, path)
     return model.eval()

@@ -1,20 +1,25 @@
 """Chooses the weights of an encoder by texts far longer than those that it is trained on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
+from armt.core.errors import StateError
 from armt.evaluation.fact_memory import fact_memory_scores
 from armt.recurrence.encoder import RecurrentClassifier
+from armt.recurrence.tensor_file import FileKind, read_header, read_tensors, write_tensors
 from armt.tasks.fact_memory import FactMemory
+from armt.training.checkpoint import fill
 from armt.training.classifier_config import ValidationConfig
-from armt.training.weights import load_note, load_weights, save_weights
 
 BEST_NAME = "best.safetensors"
 
+_KIND = FileKind(noun="file of weights", format="armt-best-weights", version=1, error=StateError)
+
 _SCORE = "num_correct"
 
-_REMEDY = "Train anew in another folder."
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +63,7 @@ class BestWeights:
         self._model, self._task, self._config = model, task, config
         self._path = folder / BEST_NAME
         is_there = self._path.exists()
-        self._num_correct = load_note(self._path, _SCORE, _REMEDY) if is_there else 0
+        self._num_correct: int = self._read(read_header)[_SCORE] if is_there else 0
 
     def is_due(self, num_steps: int) -> bool:
         """Says whether to read the long texts after so many steps of a stage."""
@@ -84,7 +89,8 @@ class BestWeights:
         score = scores["on"]
         is_best = score.num_correct >= self._num_correct
         if is_best:
-            save_weights(self._path, self._model, {_SCORE: score.num_correct, "step": step})
+            weights = self._model.state_dict()
+            _ = write_tensors(self._path, _KIND, {_SCORE: score.num_correct}, weights)
             self._num_correct = score.num_correct
         return ValidationReport(
             step=step,
@@ -100,4 +106,17 @@ class BestWeights:
         Raises:
             StateError: they are missing or damaged.
         """
-        load_weights(self._path, self._model, _REMEDY)
+        fill(self._model, self._read(read_tensors).tensors, self._path)
+
+    def _read(self, read: Callable[[Path, FileKind], T]) -> T:
+        """Reads the file in the folder.
+
+        Raises:
+            StateError: it is missing or damaged.
+        """
+        try:
+            return read(self._path, _KIND)
+        except StateError as error:
+            raise StateError(
+                f"'{self._path}' is damaged or missing: {error} Train anew in another folder."
+            ) from error
