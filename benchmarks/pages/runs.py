@@ -60,12 +60,12 @@ QA1_RUNS = {**QA1_SEEDS, **QA1_TRAINED, **QA1_BEFORE}
 
 TASK_RUNS = (
     "h200-2026-11-28-qa2-whole-seed-0",
-    "h200-2026-11-28-qa2-whole-seed-1",
-    "h200-2026-11-28-qa3-whole-seed-0",
-    "h200-2026-11-28-qa4-maps-from-weights-seed-0",
+    "h200-2026-11-28-qa2-border-seed-1",
+    "h200-2026-11-28-qa3-border-seed-0",
+    "h200-2026-11-28-qa4-border-seed-0",
     "h200-2026-11-28-qa5-whole-seed-0",
 )
-"""Files of the runs of the recipes of QA2 to QA5 and of all five, a file for each seed."""
+"""Files of the newest whole runs of the recipes of QA2 to QA5 and of all five, one a seed."""
 
 RETRIEVAL_RUNS = {
     "h200-2026-11-25-retrieval": "the recipes now",

@@ -163,15 +163,14 @@ def _armt_gains() -> Bits:
 
 _UNTRAINED = "no run of this recipe is recorded yet"
 _TASKS_MISSED = (
-    "QA3 closed its gates; QA2, QA4 and QA5 were still learning when their stage over a few "
-    "segments ended, and had never been asked at the beginning of a segment, as all are after "
-    "128k tokens; QA3 to QA5 have one seed, QA4 is not measured over 10M tokens, and one model "
-    "for all has no run ([runs](#qa1-to-qa5))"
+    "QA4 does not read directions: its answers name the other neighbour of a place; QA5 is a run "
+    "that was never asked at the beginning of a segment, as all are after 128k tokens; QA3 to QA5 "
+    "have one seed, QA4 is not measured over 10M tokens, and one model for all has no run "
+    "([runs](#qa1-to-qa5))"
 )
 _TASKS_TRIED = (
-    "maps without end in QA4, which ended its closed gates; questions that do not tell each "
-    "other's answers; longer stages. Not run yet: previews from no tokens on, a lighter penalty "
-    "for QA3, stages longer still"
+    "questions right behind the text, and writing that costs nothing, which taught QA2 and QA3; "
+    "in QA4 maps without end, which ended its closed gates"
 )
 
 TARGETS: Sequence[Target] = (
@@ -198,10 +197,9 @@ TARGETS: Sequence[Target] = (
     ),
     Target(
         "QA3 at 10M tokens", 70.0, lambda: _qa3("10M"),
-        why="it remembers over a few segments; the penalty on writing then closed every gate, "
-        "and no segment is written ([runs](#qa1-to-qa5))",
-        tried="a recipe with a third of the penalty and a longer stage over a few segments, "
-        "which has no run yet",
+        why="one whole run of the recipe; the one before it closed its gates "
+        "([runs](#qa1-to-qa5))",
+        tried="writing that costs nothing, and a longer stage over dozens of segments",
     ),
     Target(
         "one model for all five tasks, behind the five models", 3.0, _five_behind, "points", True,

@@ -5,23 +5,43 @@ from armt.reproduction.work import Compare, MeasureSpeed, TrainAndRead, TrainAnd
 
 _ACCURACY, _EXACT_MATCH = "babilong.accuracy", "retrieval.exact_match"
 _TRAINING = "train.seconds"
+_LENGTHS = ("128k:128", "1M:64", "10M:64")
 
 
 @ROWS.register("babilong-qa1", paper="arXiv:2407.04841")
 def babilong_qa1() -> Row:
     """QA1 from 64k to 10M tokens, memory on and off, by the recipe as it is now."""
-    return Row(
-        work=TrainAndRead("armt_babilong_qa1", ("64k:256", "128k:256", "1M:64", "10M:64")),
-        tiny=TrainAndRead("armt_babilong_qa1_tiny", ("1k:8", "4k:8")),
-        records=(
-            "h100-2026-11-27-qa1-halves-seed-{seed}",  # trained
-            "h100-2026-11-28-qa1-overlap-seed-{seed}",  # read with an overlap, as recipes do now
-        ),
-        figures=(_ACCURACY, "memory.written_share", _TRAINING),
-        keys=("task", "tokens", "memory"),
-        times=(_TRAINING, "read.seconds"),
-        note="The recorded run had 73 English novels besides; name a folder with --background.",
+    return _babilong(
+        "qa1",
+        ("64k:256", "128k:256", "1M:64", "10M:64"),
+        "h100-2026-11-27-qa1-halves-seed-{seed}",  # trained
+        "h100-2026-11-28-qa1-overlap-seed-{seed}",  # read with an overlap, as recipes do now
     )
+
+
+@ROWS.register("babilong-qa2", paper="arXiv:2407.04841")
+def babilong_qa2() -> Row:
+    """QA2 from 128k to 10M tokens, memory on and off; seed 0 by a shorter recipe."""
+    records = (f"h200-2026-11-28-qa2-{run}-seed-{{seed}}" for run in ("whole", "border"))
+    return _babilong("qa2", _LENGTHS, *records)
+
+
+@ROWS.register("babilong-qa3", paper="arXiv:2407.04841")
+def babilong_qa3() -> Row:
+    """QA3 from 128k to 10M tokens, memory on and off, by the recipe as it is now."""
+    return _babilong("qa3", _LENGTHS, "h200-2026-11-28-qa3-border-seed-{seed}")
+
+
+@ROWS.register("babilong-qa4", paper="arXiv:2407.04841")
+def babilong_qa4() -> Row:
+    """QA4 over 128k and 1M tokens, memory on and off."""
+    return _babilong("qa4", _LENGTHS[:2], "h200-2026-11-28-qa4-border-seed-{seed}")
+
+
+@ROWS.register("babilong-qa5", paper="arXiv:2407.04841")
+def babilong_qa5() -> Row:
+    """QA5 from 128k to 10M tokens, memory on and off; recorded by a shorter recipe."""
+    return _babilong("qa5", _LENGTHS, "h200-2026-11-28-qa5-whole-seed-{seed}")
 
 
 @ROWS.register("retrieval-remember", paper="arXiv:2407.04841")
@@ -59,6 +79,19 @@ def compare_smoke() -> Row:
         figures=(_EXACT_MATCH, _ACCURACY, "lm.bits_per_byte"),
         keys=("mechanism", "tested", "tokens", "segments", "segment", "memory"),
         times=("compare.seconds",),
+    )
+
+
+def _babilong(task: str, lengths: tuple[str, ...], *records: str) -> Row:
+    recipe = f"armt_babilong_{task}"
+    return Row(
+        work=TrainAndRead(recipe, lengths),
+        tiny=TrainAndRead(f"{recipe}_tiny", ("1k:8", "4k:8")),
+        records=records,
+        figures=(_ACCURACY, "memory.written_share", _TRAINING),
+        keys=("task", "tokens", "memory"),
+        times=(_TRAINING, "read.seconds"),
+        note="The recorded run had 73 English novels besides; name a folder with --background.",
     )
 
 
