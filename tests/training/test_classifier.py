@@ -118,6 +118,16 @@ def test_a_resumed_run_is_bit_equal(short, encoder, task, tmp_path):
     assert len(told) == len(reports)
 
 
+def test_dropout_follows_from_the_seed_and_nothing_drawn_before(short, encoder, task, tmp_path):
+    run = replace(short[0], backbone=replace(short[0].backbone, dropout=0.3))
+    found = []
+    for num_drawn in (0, 7):
+        _ = torch.rand(num_drawn)
+        model, folder = build_classifier(run, encoder), tmp_path / str(num_drawn)
+        found.append(ClassifierTrainer(model, task, run, folder).train(lambda report: None))
+    same_weights(*found)
+
+
 def test_what_was_counted_before_a_stop_counts_after_it(short, encoder, task, tmp_path):
     run, _, reports = short
     stopped = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from armt.core.errors import ArmtError, ConfigError, StoppedError
+from armt.memories.armt import ARMTConfig
 from armt.memories.hmt import HMTConfig
 from armt.tasks.contract import Batch, TrainingStream
 from armt.tasks.language_modeling import LanguageModelingConfig
@@ -176,6 +177,21 @@ def test_a_resumed_run_is_bit_equal(kind, precision, tmp_path):
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
     assert resumed.progress.num_tokens == whole.progress.num_tokens
+
+
+def test_noise_follows_from_the_seed_and_nothing_drawn_before(tmp_path):
+    memory = ARMTConfig(num_memory_tokens=1, d_mem=8, gate="hard", gate_noise=1.0)
+
+    def train(name, memory, num_drawn=0):
+        _ = torch.rand(num_drawn)
+        trainer = carried_trainer(carried_run(memory=memory), tmp_path / name)
+        _ = trainer.train()
+        return everything(trainer)
+
+    first, again = train("first", memory), train("again", memory, 7)
+    quiet = train("quiet", replace(memory, gate_noise=0.0))
+    assert all(torch.equal(again[name], value) for name, value in first.items())
+    assert any(not torch.equal(quiet[name], value) for name, value in first.items())
 
 
 def test_what_is_carried_matters_for_a_resumed_run(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from accelerate import PartialState
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -89,6 +90,16 @@ def load_newest(
             _set_random(found.files["random"], model.device)
             return found.progress, _carried_states(model, found.files["carried"])
     return None
+
+
+def seed_noise(seed: int) -> None:
+    """Makes what a model draws while it is trained, dropout and noise, follow from a run's seed.
+
+    A run that goes on from a checkpoint has the generators' states from there instead. Several
+    processes of one run draw apart.
+    """
+    processes = PartialState()
+    _ = torch.manual_seed(seed * processes.num_processes + processes.process_index)
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -134,7 +134,7 @@ class ClassifierRunConfig(Config):
     """What the model computes in; the optimiser's weights are float32 anyway."""
 
     seed: int = 0
-    """Decides weights and data."""
+    """Decides weights, data and noise."""
 
     log_every: int = 50
     """Steps between reports."""

@@ -119,7 +119,7 @@ class RunConfig(Config):
     """What the model computes in; the optimiser's weights and the states are float32 anyway."""
 
     seed: int = 0
-    """Decides weights and data."""
+    """Decides weights, data and noise."""
 
     save_every: int = 500
     """Steps between checkpoints; there is always one at the end."""

@@ -15,7 +15,7 @@ from armt.core.shapes import Tensor
 from armt.core.state import State
 from armt.recurrence.model import Recurrent
 from armt.tasks.contract import TrainingStream
-from armt.training.checkpoint import Progress, load_newest, save_checkpoint
+from armt.training.checkpoint import Progress, load_newest, save_checkpoint, seed_noise
 from armt.training.config import RunConfig, StageConfig
 from armt.training.descent import descend
 from armt.training.graphed import GraphedStepper
@@ -105,7 +105,9 @@ class Trainer:
         self.progress = Progress()
         self.carried: tuple[State, ...] | None = None
         found = load_newest(folder, model, self.optimizer)
-        if found is not None:
+        if found is None:
+            seed_noise(config.seed)
+        else:
             self.progress, self.carried = found
         self._tally = _Tally()
 
