@@ -170,7 +170,8 @@ _TASKS_MISSED = (
 )
 _TASKS_TRIED = (
     "questions right behind the text, and writing that costs nothing, which taught QA2 and QA3; "
-    "in QA4 maps without end, which ended its closed gates"
+    "in QA4 maps without end, which ended its closed gates. Not run yet: QA4 asked less often in "
+    "opposite words, and one model for all"
 )
 
 TARGETS: Sequence[Target] = (

@@ -176,6 +176,18 @@ def test_a_fact_can_be_asked_for_once(store, encoder, task):
     assert max(num_asked) >= {"qa5": 2}.get(task, 4)
 
 
+@pytest.mark.parametrize("options", [DENSE, {**CARRIED, "batch_size": 32, "epoch_steps": 1}])
+def test_links_are_seldom_asked_for_in_the_opposite_words(store, encoder, options):
+    """Once in eleven times; more than half of that and less than twice as often, by chance."""
+    changes = {"tasks": ("qa4",), "asks_a_fact_once": True}
+    run = batches(store, encoder, {**options, **changes}, 8)
+    texts = (encoder.decode(ids.tolist()) for batch in run for ids in batch.input_ids)
+    asked = [question.strip() for text in texts for question, _ in ASKED.findall(text)]
+    share = sum(question.endswith(" of?") for question in asked) / len(asked)
+    assert len(asked) > 300
+    assert 1 / 22 < share < 2 / 11
+
+
 def test_maps_of_three_places_follow_each_other_and_the_latest_counts():
     world = task_world("qa4", 0.0)
     told = world.open(np.random.default_rng(0)).tell(2000)

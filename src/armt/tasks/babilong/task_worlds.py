@@ -12,7 +12,8 @@ Stories are drawn as those of the evaluation, but told on as long as the text la
 links of a map come those of another, and the latest counts. (A story that ended would leave nothing
 to write in most of a long text, and a memory that learns from such texts closes.) What is asked is
 more than what the official questions ask, where the facts tell it: about any object, not only one
-of the last five facts, and already where someone whose place was told has just taken it.
+of the last five facts, and already where someone whose place was told has just taken it. Links are
+asked for in their own words more often than in the opposite ones.
 """
 
 from collections.abc import Iterator
@@ -48,6 +49,12 @@ from armt.tasks.babilong.worlds import Sentences, Step, SteppedWorld, Telling, W
 
 TASKS = ("qa1", "qa2", "qa3", "qa4", "qa5")
 """The tasks that have a world."""
+
+_OPPOSITE_WEIGHT = 0.1
+"""How often a link is asked for in the opposite words, for once in its own. "What is north of it?"
+wants the fact that says north, "What is it south of?" wants the same one: of a word, the one form
+teaches to look for it and the other to avoid it. Asked equally often they cancel each other out in
+a model that reads no direction yet, and it answers with a neighbour on either side for long."""
 
 WALKING_WORDS = Words(PEOPLE, PLACES, MOVE_VERBS)
 """The words of task 1."""
@@ -137,11 +144,12 @@ def _map_world() -> SteppedWorld:
     """Returns the world of task 4: two links between three places, then two of another map."""
     links = [Link(*each) for each in product(PLACES, STEPS, PLACES) if each[0] != each[2]]
     questions = dict.fromkeys(text for link in links for text in _link_questions(link))
+    in_own_words = {_link_questions(link)[0] for link in links}
     sentences = Sentences(
         facts=tuple(link.text(COMPASS) for link in links),
         questions=tuple(questions),
         answers=PLACES,
-        weights=(1.0,) * len(questions),
+        weights=tuple(1.0 if each in in_own_words else _OPPOSITE_WEIGHT for each in questions),
     )
     told_by = {link.text(COMPASS): link for link in links}
 
