@@ -74,6 +74,25 @@ def save_checkpoint(
     return target
 
 
+def resume_or_begin(
+    folder: Path, model: Recurrent | RecurrentClassifier, optimizer: MasterAdamW, seed: int
+) -> tuple[Progress, tuple[State, ...] | None]:
+    """Loads the newest whole checkpoint; without one begins a run whose noise its seed decides.
+
+    What a model draws in training, dropout and noise on gates, comes from the global generators. A
+    run that goes on has their states from its checkpoint. Several processes of one draw apart.
+
+    Raises:
+        StateError: it is that of another model.
+    """
+    found = load_newest(folder, model, optimizer)
+    if found is not None:
+        return found
+    processes = PartialState()
+    _ = torch.manual_seed(seed * processes.num_processes + processes.process_index)
+    return Progress(), None
+
+
 def load_newest(
     folder: Path, model: Recurrent | RecurrentClassifier, optimizer: MasterAdamW
 ) -> tuple[Progress, tuple[State, ...] | None] | None:
@@ -90,16 +109,6 @@ def load_newest(
             _set_random(found.files["random"], model.device)
             return found.progress, _carried_states(model, found.files["carried"])
     return None
-
-
-def seed_noise(seed: int) -> None:
-    """Makes what a model draws while it is trained, dropout and noise, follow from a run's seed.
-
-    A run that goes on from a checkpoint has the generators' states from there instead. Several
-    processes of one run draw apart.
-    """
-    processes = PartialState()
-    _ = torch.manual_seed(seed * processes.num_processes + processes.process_index)
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -30,7 +30,7 @@ from armt.tasks.fact_memory import (
     FactMemoryConfig,
 )
 from armt.tasks.numbered import NumberedStream
-from armt.training.checkpoint import Progress, fill, load_newest, save_checkpoint, seed_noise
+from armt.training.checkpoint import fill, resume_or_begin, save_checkpoint
 from armt.training.classifier_config import ClassifierRunConfig, ClassifierStageConfig
 from armt.training.descent import descend
 from armt.training.loader import load_batches
@@ -132,12 +132,7 @@ class ClassifierTrainer:
         claim(config, folder)
         self.model, self.config, self.folder = model, config, folder
         self.optimizer = MasterAdamW(model, config.optim)
-        found = load_newest(folder, model, self.optimizer)
-        self.progress = Progress()
-        if found is None:
-            seed_noise(config.seed)
-        else:
-            self.progress = found[0]
+        self.progress, _ = resume_or_begin(folder, model, self.optimizer, config.seed)
         self._losses = list[torch.Tensor]()
         self.task, self._best = task, None
         if config.validation is not None:

@@ -12,10 +12,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from armt.core.shapes import Tensor
-from armt.core.state import State
 from armt.recurrence.model import Recurrent
 from armt.tasks.contract import TrainingStream
-from armt.training.checkpoint import Progress, load_newest, save_checkpoint, seed_noise
+from armt.training.checkpoint import resume_or_begin, save_checkpoint
 from armt.training.config import RunConfig, StageConfig
 from armt.training.descent import descend
 from armt.training.graphed import GraphedStepper
@@ -102,13 +101,7 @@ class Trainer:
         cast_weights(model, getattr(torch, config.precision))
         self.optimizer = MasterAdamW(model, config.optim)
         self.model: nn.Module = cast("Any", self.accelerator).prepare(model)
-        self.progress = Progress()
-        self.carried: tuple[State, ...] | None = None
-        found = load_newest(folder, model, self.optimizer)
-        if found is None:
-            seed_noise(config.seed)
-        else:
-            self.progress, self.carried = found
+        self.progress, self.carried = resume_or_begin(folder, model, self.optimizer, config.seed)
         self._tally = _Tally()
 
     def train(self) -> Recurrent:
