@@ -145,7 +145,10 @@ class FactStreamConfig(Config):
 
     def tables(self, encoder: TextEncoder) -> list[WorldTable]:
         """Returns the encoded worlds of the tasks."""
-        return [WorldTable(encoder, task_world(task, self.easier_weight)) for task in self.tasks]
+        worlds = (
+            task_world(task, self.easier_weight, is_dense=self.is_dense) for task in self.tasks
+        )
+        return [WorldTable(encoder, world) for world in worlds]
 
     def build(
         self, store: BackgroundStore, encoder: TextEncoder, seed: int = 0

@@ -10,10 +10,10 @@
 
 Stories are drawn as those of the evaluation, but told on as long as the text lasts; after the two
 links of a map come those of another, and the latest counts. (A story that ended would leave nothing
-to write in most of a long text, and a memory that learns from such texts closes.) What is asked is
-more than what the official questions ask, where the facts tell it: about any object, not only one
-of the last five facts, and already where someone whose place was told has just taken it. Links are
-asked for in their own words more often than in the opposite ones.
+to write in most of a long text, and a memory that learns from such texts closes.) Only a dense row
+tells one map and no other. What is asked is more than what the official questions ask, where the
+facts tell it: about any object, not only one of the last five facts, and already where someone
+whose place was told has just taken it.
 """
 
 from collections.abc import Iterator
@@ -51,22 +51,25 @@ TASKS = ("qa1", "qa2", "qa3", "qa4", "qa5")
 """The tasks that have a world."""
 
 _OPPOSITE_WEIGHT = 0.1
-"""How often a link is asked for in the opposite words, for once in its own. "What is north of it?"
-wants the fact that says north, "What is it south of?" wants the same one: of a word, the one form
-teaches to look for it and the other to avoid it. Asked equally often they cancel each other out in
-a model that reads no direction yet, and it answers with a neighbour on either side for long."""
+"""How often dense rows ask for a link in the opposite words, for once in its own. "What is north of
+it?" wants the fact that says north, "What is it south of?" wants the same one: of a word, the one
+form teaches to look for it and the other to avoid it. Asked equally often they cancel each other
+out in a model that reads no direction yet, and it answers with a neighbour on either side for long;
+so it does where the links of many maps stand in a row. A model that reads directions in a link's
+own words soon does in the opposite ones."""
 
 WALKING_WORDS = Words(PEOPLE, PLACES, MOVE_VERBS)
 """The words of task 1."""
 
 
-def task_world(task: str, easier_weight: float) -> World:
+def task_world(task: str, easier_weight: float, *, is_dense: bool = False) -> World:
     """Returns the world of a task.
 
     Args:
         task: `qa1` to `qa5`.
         easier_weight: how often an easier question is asked for one of the task's own; with 0 it
             never is.
+        is_dense: whether dense rows tell it, from which task 4 learns directions.
 
     Raises:
         UnknownNameError: the task has no world.
@@ -79,7 +82,7 @@ def task_world(task: str, easier_weight: float) -> World:
     if task == "qa1":
         return WalkingWorld()
     if task == "qa4":
-        return _map_world()
+        return _map_world(is_dense)
     if task == "qa5":
         return SteppedWorld(giving_sentences(), giving_words(), giving_steps)
     has_before = task == "qa3"
@@ -140,29 +143,37 @@ class WalkingStory:
         return self._world.tell(self._rng, (num_facts,))
 
 
-def _map_world() -> SteppedWorld:
-    """Returns the world of task 4: two links between three places, then two of another map."""
+def _map_world(is_dense: bool) -> SteppedWorld:
+    """Returns the world of task 4: maps of three places and the two links between them.
+
+    A dense row tells one map and asks for its links mostly in their own words; a longer text tells
+    one map after the other and asks for the latest links, in either words.
+    """
     links = [Link(*each) for each in product(PLACES, STEPS, PLACES) if each[0] != each[2]]
     questions = dict.fromkeys(text for link in links for text in _link_questions(link))
     in_own_words = {_link_questions(link)[0] for link in links}
+    opposite_weight = _OPPOSITE_WEIGHT if is_dense else 1.0
     sentences = Sentences(
         facts=tuple(link.text(COMPASS) for link in links),
         questions=tuple(questions),
         answers=PLACES,
-        weights=tuple(1.0 if each in in_own_words else _OPPOSITE_WEIGHT for each in questions),
+        weights=tuple(1.0 if each in in_own_words else opposite_weight for each in questions),
     )
     told_by = {link.text(COMPASS): link for link in links}
 
-    def steps(dice: Dice) -> Iterator[Step]:
-        while True:
-            for line in draw_story(dice).lines:
-                if not line.is_question:
-                    link = told_by[line.text]
-                    # what lay on the other side may not lie there any more, and nothing says so
-                    outdated = dict.fromkeys(_link_questions(link.reverse()))
-                    yield Step(line.text, outdated | _link_answers(link))
+    def one_map(dice: Dice) -> Iterator[Step]:
+        for line in draw_story(dice).lines:
+            if not line.is_question:
+                link = told_by[line.text]
+                # what lay on the other side may not lie there any more, and nothing says so
+                outdated = dict.fromkeys(_link_questions(link.reverse()))
+                yield Step(line.text, outdated | _link_answers(link))
 
-    return SteppedWorld(sentences, WALKING_WORDS, steps)
+    def maps(dice: Dice) -> Iterator[Step]:
+        while True:
+            yield from one_map(dice)
+
+    return SteppedWorld(sentences, WALKING_WORDS, one_map if is_dense else maps)
 
 
 def _link_questions(link: Link) -> tuple[str, str]:
