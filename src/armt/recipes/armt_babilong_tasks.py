@@ -15,7 +15,7 @@ from armt.recipes.armt_babilong_qa1 import armt_babilong_qa1
 from armt.recipes.registry import RECIPES
 from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.babilong.stream_config import FactStreamConfig
-from armt.tasks.babilong.task_worlds import TASKS
+from armt.tasks.babilong.task_worlds import STEPPING_STONE, TASKS
 from armt.training.config import RunConfig, StageConfig, TextConfig
 
 _PAPER = "arXiv:2407.04841"
@@ -59,6 +59,10 @@ class _Plan(NamedTuple):
 
     hold_on: _HoldOn = _HoldOn()
 
+    stone_steps: int = 0
+    """Of another stage over a few segments, before; it and the dense rows tell `directions` in
+    place of `qa4`."""
+
 
 _GIFTS = MappingProxyType({"gap_len": (8, 128), "text_weight": 0.001})
 """Three objects can be given, and few facts are gifts: they come sooner here, and what few answers
@@ -73,9 +77,11 @@ _PLANS = {
     "qa1": _Plan(("qa1",), 128, 1600, 1200, 4000, 6, False, 0.0),
     "qa2": _Plan(("qa2",), 256, 2000, 9000, 3000, 6, False, 0.3),
     "qa3": _Plan(("qa3",), 448, 2500, 9000, 3000, 6, True, 0.1, hold_on=_FREE),
-    "qa4": _Plan(("qa4",), 128, 6000, 9000, 3000, 4, True, 0.0),
+    "qa4": _Plan(("qa4",), 128, 2500, 6000, 3000, 4, True, 0.0, stone_steps=3000),
     "qa5": _Plan(("qa5",), 320, 2500, 12_000, 3000, 3, True, 0.0, _GIFTS),
-    "qa1_to_qa5": _Plan(TASKS, 448, 5000, 12_000, 4000, 4, True, 0.1, hold_on=_FREE),
+    "qa1_to_qa5": _Plan(
+        TASKS, 448, 5000, 6000, 4000, 4, True, 0.1, hold_on=_FREE, stone_steps=6000
+    ),
 }
 
 _NEAR_TAIL_LEN, _FAR_TAIL_LEN = (0, 320), (0, 384)
@@ -154,28 +160,33 @@ def _run(name: str) -> RunConfig:
     plan = _PLANS[name]
     run = armt_babilong_qa1()
     look_up, hold, hold_on, hold_long = run.stages
+    stone = tuple(STEPPING_STONE if task == "qa4" else task for task in plan.tasks)
     dense_rows = {
         "batch_size": _DENSE_TOKENS // plan.look_up_len,
         "sequence_len": plan.look_up_len,
         "gap_len": (4, 16),
+        "easier_weight": plan.easier_weight,
     }
     asked = {
         "num_questions": plan.num_questions,
         "asks_a_fact_once": plan.asks_a_fact_once,
+        "easier_weight": plan.easier_weight,
     }
     near = {**asked, "tail_len": _NEAR_TAIL_LEN, **plan.hold_changes}
-    far = {**asked, "tail_len": _FAR_TAIL_LEN}
+    far = {**asked, "tail_len": _FAR_TAIL_LEN, "tasks": plan.tasks}
     hold_on_steps, (first_penalty, penalty) = plan.hold_on
+    on_stone = [_changed(hold, plan.stone_steps, {**near, "tasks": stone})]
     return replace(
         run,
         name=f"armt_babilong_{name}",
         # what happens to objects is another story if it is told twice
         reading_overlap_len=run.reading_overlap_len if plan.tasks == ("qa1",) else None,
         stages=(
-            _changed(look_up, plan, plan.look_up_steps, dense_rows),
-            _changed(hold, plan, plan.hold_steps, near),
-            _changed(replace(hold_on, write_penalty=first_penalty), plan, hold_on_steps, far),
-            _changed(replace(hold_long, write_penalty=penalty), plan, plan.long_steps, far),
+            _changed(look_up, plan.look_up_steps, {**dense_rows, "tasks": stone}),
+            *(on_stone if plan.stone_steps else ()),
+            _changed(hold, plan.hold_steps, {**near, "tasks": plan.tasks}),
+            _changed(replace(hold_on, write_penalty=first_penalty), hold_on_steps, far),
+            _changed(replace(hold_long, write_penalty=penalty), plan.long_steps, far),
         ),
     )
 
@@ -183,13 +194,9 @@ def _run(name: str) -> RunConfig:
 def _tiny_run(name: str) -> RunConfig:
     """Returns the run with a small model, short segments and few steps."""
     run, plan = _run(name), _PLANS[name]
-    look_up, hold, hold_on, hold_long = run.stages
+    look_up, *holds, hold_on, hold_long = run.stages
     text = {"batch_size": 4, "segment_len": _TINY_SEGMENT_LEN, "carry_len": _TINY_SEGMENT_LEN}
-    asked = {
-        "tail_len": (40, 40),
-        "num_questions": min(plan.num_questions, 3),
-        "asks_a_fact_once": plan.asks_a_fact_once,
-    }
+    asked = {"tail_len": (40, 40), "num_questions": min(plan.num_questions, 3)}
     near = {**text, **asked, "gap_len": (8, 32)}
     far = {**near, "gap_len": (16, 256)}
     row_len = min(plan.look_up_len, _TINY_SEGMENT_LEN)
@@ -207,22 +214,19 @@ def _tiny_run(name: str) -> RunConfig:
         recurrence=RecurrenceConfig(segment_len=_TINY_SEGMENT_LEN),
         text=TextConfig(vocab_size=2048),
         stages=(
-            _changed(look_up, plan, 150, dense_rows),
-            _changed(hold, plan, 50, near),
-            _changed(hold_on, plan, 20, {**far, "epoch_steps": 8}),
-            _changed(hold_long, plan, 20, {**far, "epoch_steps": 16}),
+            _changed(look_up, 150, dense_rows),
+            *(_changed(hold, 50, near) for hold in holds),
+            _changed(hold_on, 20, {**far, "epoch_steps": 8}),
+            _changed(hold_long, 20, {**far, "epoch_steps": 16}),
         ),
         precision="float32",
     )
 
 
-def _changed(
-    stage: StageConfig, plan: _Plan, num_steps: int, changes: Mapping[str, Any]
-) -> StageConfig:
-    """Returns the stage with the plan's stories and so many steps."""
+def _changed(stage: StageConfig, num_steps: int, changes: Mapping[str, Any]) -> StageConfig:
+    """Returns the stage with so many steps and another stream."""
     assert isinstance(stage.stream, FactStreamConfig), "a stage of facts in long texts"
-    told = {"tasks": plan.tasks, "easier_weight": plan.easier_weight}
-    return replace(stage, num_steps=num_steps, stream=replace(stage.stream, **told, **changes))
+    return replace(stage, num_steps=num_steps, stream=replace(stage.stream, **changes))
 
 
 def _armt(run: RunConfig) -> ARMTConfig:

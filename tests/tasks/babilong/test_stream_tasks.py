@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from itertools import chain, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -39,6 +39,7 @@ ASKED = re.compile(
     r"GEN(\w+)<\|end"
 )
 HELPED = {"qa2": ("qa2", "qa1"), "qa3": ("qa3", "qa2", "qa1")}
+OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 OF_PEOPLE = re.compile(r"Where is [A-Z]")
 
 
@@ -176,27 +177,27 @@ def test_a_fact_can_be_asked_for_once(store, encoder, task):
     assert max(num_asked) >= {"qa5": 2}.get(task, 4)
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [(DENSE, 1 / 11), ({**CARRIED, "batch_size": 32, "epoch_steps": 1}, 1 / 2)],
-)
-def test_dense_rows_seldom_ask_for_links_in_the_opposite_words(store, encoder, options, expected):
-    """Within a factor that chance does not leave."""
-    changes = {"tasks": ("qa4",), "asks_a_fact_once": True}
-    run = batches(store, encoder, {**options, **changes}, 8)
-    texts = (encoder.decode(ids.tolist()) for batch in run for ids in batch.input_ids)
-    asked = [question.strip() for text in texts for question, _ in ASKED.findall(text)]
-    share = sum(question.endswith(" of?") for question in asked) / len(asked)
-    assert len(asked) > 300
-    assert expected / 1.5 < share < expected * 1.5
+@pytest.mark.parametrize("options", [CARRIED, DENSE], ids=["carried", "dense"])
+def test_directions_are_asked_in_the_words_of_a_link(store, encoder, options):
+    counts: Counter[str] = Counter()
+    run = batches(store, encoder, {**options, "tasks": ("directions",)}, 8)
+    for row in range(4):
+        for carried, text in row_texts(encoder, run, row):
+            told = carried + text if options is CARRIED else text
+            check("qa4", told, counts)
+            assert not re.search(r" of\?", told)
+    assert counts["qa4"] > 60
 
 
-def test_a_dense_row_tells_one_map(store, encoder):
-    places = rf"The ({'|'.join(PLACES)}) is \w+ of the ({'|'.join(PLACES)})\."
-    (batch,) = batches(store, encoder, {**DENSE, "tasks": ("qa4",)}, 1)
-    told = [re.findall(places, encoder.decode(ids.tolist())) for ids in batch.input_ids]
-    assert all(len({*chain(*links)}) <= 3 for links in told)
-    assert max(len(links) for links in told) > 2, "a link is told again"
+def test_directions_are_those_of_a_place_between_two():
+    world = task_world("directions", 0.0)
+    told = world.open(np.random.default_rng(0)).tell(400)
+    facts = [world.sentences.facts[each] for each in told.facts]
+    links = [re.findall(rf"{'|'.join((*PLACES, *OPPOSITE))}", fact) for fact in facts]
+    for one, other in zip(links[::2], links[1::2], strict=True):
+        assert one[2] == other[2]
+        assert one[1] == OPPOSITE[other[1]]
+        assert len({*one, *other} & {*PLACES}) == 3
 
 
 def test_maps_of_three_places_follow_each_other_and_the_latest_counts():

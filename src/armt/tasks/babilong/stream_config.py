@@ -9,7 +9,7 @@ from armt.core.config import Config
 from armt.core.errors import ConfigError
 from armt.tasks.babi.world import IntArray
 from armt.tasks.babilong.store import BackgroundStore
-from armt.tasks.babilong.task_worlds import TASKS, task_world
+from armt.tasks.babilong.task_worlds import WORLDS, task_world
 from armt.tasks.babilong.world_table import WorldTable
 from armt.tasks.contract import TextEncoder
 
@@ -24,7 +24,7 @@ class FactStreamConfig(Config):
     """Options of `FactStream`."""
 
     tasks: tuple[str, ...] = ("qa1",)
-    """Of which each text, or dense row, tells and asks one, each as likely; `qa1` to `qa5`."""
+    """Of which each text, or dense row, tells and asks one, each as likely; some of `WORLDS`."""
 
     easier_weight: float = 0.0
     """How often an easier question is asked for one of the task's own, such as where a
@@ -109,9 +109,9 @@ class FactStreamConfig(Config):
         self._check_carry()
 
     def _check_tasks(self) -> None:
-        if not self.tasks or not set(self.tasks) <= set(TASKS):
+        if not self.tasks or not set(self.tasks) <= set(WORLDS):
             raise ConfigError(
-                f"`tasks` must name some of {', '.join(TASKS)}. "
+                f"`tasks` must name some of {', '.join(WORLDS)}. "
                 f"Got {', '.join(self.tasks) or 'none'}."
             )
         if not 0 <= self.easier_weight < 1:
@@ -145,10 +145,7 @@ class FactStreamConfig(Config):
 
     def tables(self, encoder: TextEncoder) -> list[WorldTable]:
         """Returns the encoded worlds of the tasks."""
-        worlds = (
-            task_world(task, self.easier_weight, is_dense=self.is_dense) for task in self.tasks
-        )
-        return [WorldTable(encoder, world) for world in worlds]
+        return [WorldTable(encoder, task_world(task, self.easier_weight)) for task in self.tasks]
 
     def build(
         self, store: BackgroundStore, encoder: TextEncoder, seed: int = 0

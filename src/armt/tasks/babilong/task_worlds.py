@@ -1,4 +1,4 @@
-"""The worlds of the tasks that a training stream can tell: tasks 1 to 5.
+"""The worlds of the tasks that a training stream can tell: tasks 1 to 5, and a stepping stone.
 
 | task | told | asked | easier questions |
 |---|---|---|---|
@@ -7,16 +7,22 @@
 | `qa3` | moves, gets, drops | where an object was before a place | where an object, a person is |
 | `qa4` | links between places | what lies beside a place | |
 | `qa5` | moves, gets, drops, gifts | who gave what to whom | |
+| `directions` | links of a place between two | what lies beside it, in their words | |
 
 Stories are drawn as those of the evaluation, but told on as long as the text lasts; after the two
 links of a map come those of another, and the latest counts. (A story that ended would leave nothing
-to write in most of a long text, and a memory that learns from such texts closes.) Only a dense row
-tells one map and no other. What is asked is more than what the official questions ask, where the
-facts tell it: about any object, not only one of the last five facts, and already where someone
-whose place was told has just taken it.
+to write in most of a long text, and a memory that learns from such texts closes.) What is asked is
+more than what the official questions ask, where the facts tell it: about any object, not only one
+of the last five facts, and already where someone whose place was told has just taken it.
+
+`directions` leads to `qa4`, where a model easily stays with the neighbour on either side of a
+place. That is right for most of its links; and where it is not, "What is north of it?" wants the
+fact that says north, "What is it south of?" the same one, so that of a word the one form teaches to
+look for it and the other to avoid it. Of a place with two neighbours, asked for in a link's own
+words, half of such answers are wrong, and nothing speaks against reading the word.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from typing import final
 
@@ -24,7 +30,7 @@ import numpy as np
 
 from armt.core.errors import UnknownNameError, suggestion
 from armt.tasks.babi.dice import Dice
-from armt.tasks.babi.links import COMPASS, STEPS, Link
+from armt.tasks.babi.links import COMPASS, STEPS, Link, opposite
 from armt.tasks.babi.sentences import THERE_SHARE
 from armt.tasks.babi.stories.two_arg_relations import draw_story
 from armt.tasks.babi.world import (
@@ -50,39 +56,44 @@ from armt.tasks.babilong.worlds import Sentences, Step, SteppedWorld, Telling, W
 TASKS = ("qa1", "qa2", "qa3", "qa4", "qa5")
 """The tasks that have a world."""
 
-_OPPOSITE_WEIGHT = 0.1
-"""How often dense rows ask for a link in the opposite words, for once in its own. "What is north of
-it?" wants the fact that says north, "What is it south of?" wants the same one: of a word, the one
-form teaches to look for it and the other to avoid it. Asked equally often they cancel each other
-out in a model that reads no direction yet, and it answers with a neighbour on either side for long;
-so it does where the links of many maps stand in a row. A model that reads directions in a link's
-own words soon does in the opposite ones."""
+STEPPING_STONE = "directions"
+"""What is easier than task 4 and leads to it."""
+
+WORLDS = (*TASKS, STEPPING_STONE)
+"""All that a stream can tell."""
+
+_LINKS = {
+    link.text(COMPASS): link
+    for link in (Link(*each) for each in product(PLACES, STEPS, PLACES) if each[0] != each[2])
+}
+"""All links between two places, by their sentences."""
 
 WALKING_WORDS = Words(PEOPLE, PLACES, MOVE_VERBS)
 """The words of task 1."""
 
 
-def task_world(task: str, easier_weight: float, *, is_dense: bool = False) -> World:
+def task_world(task: str, easier_weight: float) -> World:
     """Returns the world of a task.
 
     Args:
-        task: `qa1` to `qa5`.
+        task: one of `WORLDS`.
         easier_weight: how often an easier question is asked for one of the task's own; with 0 it
             never is.
-        is_dense: whether dense rows tell it, from which task 4 learns directions.
 
     Raises:
         UnknownNameError: the task has no world.
     """
-    if task not in TASKS:
+    if task not in WORLDS:
         raise UnknownNameError(
-            f"Task '{task}' has no training world.{suggestion(task, TASKS)} "
-            f"Known: {', '.join(TASKS)}."
+            f"Task '{task}' has no training world.{suggestion(task, WORLDS)} "
+            f"Known: {', '.join(WORLDS)}."
         )
     if task == "qa1":
         return WalkingWorld()
     if task == "qa4":
-        return _map_world(is_dense)
+        return _map_world(_drawn_links, _link_questions)
+    if task == STEPPING_STONE:
+        return _map_world(_links_of_middle, lambda link: _link_questions(link)[:1])
     if task == "qa5":
         return SteppedWorld(giving_sentences(), giving_words(), giving_steps)
     has_before = task == "qa3"
@@ -143,37 +154,44 @@ class WalkingStory:
         return self._world.tell(self._rng, (num_facts,))
 
 
-def _map_world(is_dense: bool) -> SteppedWorld:
-    """Returns the world of task 4: maps of three places and the two links between them.
+def _map_world(
+    draw_links: Callable[[Dice], Iterable[Link]], questions_of: Callable[[Link], tuple[str, ...]]
+) -> SteppedWorld:
+    """Returns a world of maps, one after the other.
 
-    A dense row tells one map and asks for its links mostly in their own words; a longer text tells
-    one map after the other and asks for the latest links, in either words.
+    Args:
+        draw_links: draws the links of a map, as they are told.
+        questions_of: the questions that a link answers.
     """
-    links = [Link(*each) for each in product(PLACES, STEPS, PLACES) if each[0] != each[2]]
-    questions = dict.fromkeys(text for link in links for text in _link_questions(link))
-    in_own_words = {_link_questions(link)[0] for link in links}
-    opposite_weight = _OPPOSITE_WEIGHT if is_dense else 1.0
+    questions = dict.fromkeys(text for link in _LINKS.values() for text in questions_of(link))
     sentences = Sentences(
-        facts=tuple(link.text(COMPASS) for link in links),
+        facts=tuple(_LINKS),
         questions=tuple(questions),
         answers=PLACES,
-        weights=tuple(1.0 if each in in_own_words else opposite_weight for each in questions),
+        weights=(1.0,) * len(questions),
     )
-    told_by = {link.text(COMPASS): link for link in links}
 
-    def one_map(dice: Dice) -> Iterator[Step]:
-        for line in draw_story(dice).lines:
-            if not line.is_question:
-                link = told_by[line.text]
-                # what lay on the other side may not lie there any more, and nothing says so
-                outdated = dict.fromkeys(_link_questions(link.reverse()))
-                yield Step(line.text, outdated | _link_answers(link))
-
-    def maps(dice: Dice) -> Iterator[Step]:
+    def steps(dice: Dice) -> Iterator[Step]:
         while True:
-            yield from one_map(dice)
+            for link in draw_links(dice):
+                # what lay on the other side may not lie there any more, and nothing says so
+                outdated = dict.fromkeys(questions_of(link.reverse()))
+                answers = dict.fromkeys(questions_of(link), link.thing)
+                yield Step(link.text(COMPASS), outdated | answers)
 
-    return SteppedWorld(sentences, WALKING_WORDS, one_map if is_dense else maps)
+    return SteppedWorld(sentences, WALKING_WORDS, steps)
+
+
+def _drawn_links(dice: Dice) -> Iterator[Link]:
+    """Draws the links of a story of task 4."""
+    return (_LINKS[line.text] for line in draw_story(dice).lines if not line.is_question)
+
+
+def _links_of_middle(dice: Dice) -> tuple[Link, Link]:
+    """Draws the links of a place between two, told of these, in either order."""
+    one, middle, other = dice.take(PLACES, 3)
+    step = dice.pick(STEPS)
+    return Link(one, step, middle), Link(other, opposite(step), middle)
 
 
 def _link_questions(link: Link) -> tuple[str, str]:
@@ -182,7 +200,3 @@ def _link_questions(link: Link) -> tuple[str, str]:
         f"What is {COMPASS[link.step]} the {link.other}?",
         f"What is the {link.other} {COMPASS[link.reverse().step]}?",
     )
-
-
-def _link_answers(link: Link) -> dict[str, str | None]:
-    return dict.fromkeys(_link_questions(link), link.thing)
