@@ -62,10 +62,13 @@ TASK_RUNS = (
     "h200-2026-11-28-qa2-whole-seed-0",
     "h200-2026-11-28-qa2-border-seed-1",
     "h200-2026-11-28-qa3-border-seed-0",
-    "h200-2026-11-28-qa4-border-seed-0",
-    "h200-2026-11-28-qa5-whole-seed-0",
+    "h200-2026-11-28-qa4-dense-map-seed-0",
+    "h200-2026-11-28-qa4-dense-map-seed-1",
+    "h200-2026-11-28-qa5-hold-12k-seed-0",
+    "h200-2026-11-28-qa5-hold-12k-seed-1",
 )
-"""Files of the newest whole runs of the recipes of QA2 to QA5 and of all five, one a seed."""
+"""Files of the newest whole runs of the recipes of QA2 to QA5 and of all five, one a seed; whole is
+what was read over 10M tokens too."""
 
 RETRIEVAL_RUNS = {
     "h200-2026-11-25-retrieval": "the recipes now",

@@ -163,15 +163,13 @@ def _armt_gains() -> Bits:
 
 _UNTRAINED = "no run of this recipe is recorded yet"
 _TASKS_MISSED = (
-    "QA4 does not read directions: its answers name the other neighbour of a place; QA5 is a run "
-    "that was never asked at the beginning of a segment, as all are after 128k tokens; QA3 to QA5 "
-    "have one seed, QA4 is not measured over 10M tokens, and one model for all has no run "
-    "([runs](#qa1-to-qa5))"
+    "QA4 does not remember directions: its answers name the other neighbour of a place; QA3 has "
+    "one seed ([runs](#qa1-to-qa5))"
 )
 _TASKS_TRIED = (
-    "questions right behind the text, and writing that costs nothing, which taught QA2 and QA3; "
-    "in QA4 maps without end, which ended its closed gates. Not run yet: QA4 asked less often in "
-    "opposite words, and one model for all"
+    "questions right behind the text, and writing that costs nothing, which taught QA2, QA3 and "
+    "QA5; in QA4 maps without end, which ended its closed gates, and rows of one map, which taught "
+    "it to read directions but not to remember them. Not run yet: a world of directions before it"
 )
 
 TARGETS: Sequence[Target] = (
@@ -198,8 +196,8 @@ TARGETS: Sequence[Target] = (
     ),
     Target(
         "QA3 at 10M tokens", 70.0, lambda: _qa3("10M"),
-        why="one whole run of the recipe; the one before it closed its gates "
-        "([runs](#qa1-to-qa5))",
+        why="one whole run of the recipe; the one before it closed its gates, the one after was "
+        "stopped by a limit of time ([runs](#qa1-to-qa5))",
         tried="writing that costs nothing, and a longer stage over dozens of segments",
     ),
     Target(
