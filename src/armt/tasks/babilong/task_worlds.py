@@ -7,7 +7,7 @@
 | `qa3` | moves, gets, drops | where an object was before a place | where an object, a person is |
 | `qa4` | links between places | what lies beside a place | |
 | `qa5` | moves, gets, drops, gifts | who gave what to whom | |
-| `directions` | links of a place between two | what lies beside it, in their words | |
+| `directions` | two links of a place, again and again | what lies beside it, in their words | |
 
 Stories are drawn as those of the evaluation, but told on as long as the text lasts; after the two
 links of a map come those of another, and the latest counts. (A story that ended would leave nothing
@@ -18,12 +18,12 @@ of the last five facts, and already where someone whose place was told has just 
 `directions` leads to `qa4`, where a model easily stays with the neighbour on either side of a
 place. That is right for most of its links; and where it is not, "What is north of it?" wants the
 fact that says north, "What is it south of?" the same one, so that of a word the one form teaches to
-look for it and the other to avoid it. Of a place with two neighbours, asked for in a link's own
+look for it and the other to avoid it. Of one place with two neighbours, asked for in a link's own
 words, half of such answers are wrong, and nothing speaks against reading the word.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import product
+from collections.abc import Callable, Iterator
+from itertools import cycle, product
 from typing import final
 
 import numpy as np
@@ -91,7 +91,7 @@ def task_world(task: str, easier_weight: float) -> World:
     if task == "qa1":
         return WalkingWorld()
     if task == "qa4":
-        return _map_world(_drawn_links, _link_questions)
+        return _map_world(_links_of_maps, _link_questions)
     if task == STEPPING_STONE:
         return _map_world(_links_of_middle, lambda link: _link_questions(link)[:1])
     if task == "qa5":
@@ -155,12 +155,12 @@ class WalkingStory:
 
 
 def _map_world(
-    draw_links: Callable[[Dice], Iterable[Link]], questions_of: Callable[[Link], tuple[str, ...]]
+    draw_links: Callable[[Dice], Iterator[Link]], questions_of: Callable[[Link], tuple[str, ...]]
 ) -> SteppedWorld:
-    """Returns a world of maps, one after the other.
+    """Returns a world of links between places.
 
     Args:
-        draw_links: draws the links of a map, as they are told.
+        draw_links: draws the links of a story, as they are told.
         questions_of: the questions that a link answers.
     """
     questions = dict.fromkeys(text for link in _LINKS.values() for text in questions_of(link))
@@ -172,26 +172,28 @@ def _map_world(
     )
 
     def steps(dice: Dice) -> Iterator[Step]:
-        while True:
-            for link in draw_links(dice):
-                # what lay on the other side may not lie there any more, and nothing says so
-                outdated = dict.fromkeys(questions_of(link.reverse()))
-                answers = dict.fromkeys(questions_of(link), link.thing)
-                yield Step(link.text(COMPASS), outdated | answers)
+        for link in draw_links(dice):
+            # what lay on the other side may not lie there any more, and nothing says so
+            outdated = dict.fromkeys(questions_of(link.reverse()))
+            answers = dict.fromkeys(questions_of(link), link.thing)
+            yield Step(link.text(COMPASS), outdated | answers)
 
     return SteppedWorld(sentences, WALKING_WORDS, steps)
 
 
-def _drawn_links(dice: Dice) -> Iterator[Link]:
-    """Draws the links of a story of task 4."""
-    return (_LINKS[line.text] for line in draw_story(dice).lines if not line.is_question)
+def _links_of_maps(dice: Dice) -> Iterator[Link]:
+    """Draws the links of stories of task 4, one after the other."""
+    while True:
+        for line in draw_story(dice).lines:
+            if not line.is_question:
+                yield _LINKS[line.text]
 
 
-def _links_of_middle(dice: Dice) -> tuple[Link, Link]:
-    """Draws the links of a place between two, told of these, in either order."""
+def _links_of_middle(dice: Dice) -> Iterator[Link]:
+    """Draws the links of a place between two, told of these, in either order again and again."""
     one, middle, other = dice.take(PLACES, 3)
     step = dice.pick(STEPS)
-    return Link(one, step, middle), Link(other, opposite(step), middle)
+    return cycle((Link(one, step, middle), Link(other, opposite(step), middle)))
 
 
 def _link_questions(link: Link) -> tuple[str, str]:
