@@ -15,7 +15,7 @@ from armt.recipes.armt_babilong_qa1 import armt_babilong_qa1
 from armt.recipes.registry import RECIPES
 from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.babilong.stream_config import FactStreamConfig
-from armt.tasks.babilong.task_worlds import STEPPING_STONE, TASKS
+from armt.tasks.babilong.task_worlds import TASKS
 from armt.training.config import RunConfig, StageConfig, TextConfig
 
 _PAPER = "arXiv:2407.04841"
@@ -60,8 +60,7 @@ class _Plan(NamedTuple):
     hold_on: _HoldOn = _HoldOn()
 
     stone_steps: int = 0
-    """Of another stage over a few segments, before; it and the dense rows tell `directions` in
-    place of `qa4`."""
+    """Of another stage over a few segments, before, which tells `directions` in place of `qa4`."""
 
 
 _GIFTS = MappingProxyType({"gap_len": (8, 128), "text_weight": 0.001})
@@ -160,7 +159,10 @@ def _run(name: str) -> RunConfig:
     plan = _PLANS[name]
     run = armt_babilong_qa1()
     look_up, hold, hold_on, hold_long = run.stages
-    stone = tuple(STEPPING_STONE if task == "qa4" else task for task in plan.tasks)
+    in_rows, on_stone = (
+        tuple(stone if task == "qa4" else task for task in plan.tasks)
+        for stone in ("one_map", "directions")
+    )
     dense_rows = {
         "batch_size": _DENSE_TOKENS // plan.look_up_len,
         "sequence_len": plan.look_up_len,
@@ -175,15 +177,15 @@ def _run(name: str) -> RunConfig:
     near = {**asked, "tail_len": _NEAR_TAIL_LEN, **plan.hold_changes}
     far = {**asked, "tail_len": _FAR_TAIL_LEN, "tasks": plan.tasks}
     hold_on_steps, (first_penalty, penalty) = plan.hold_on
-    on_stone = [_changed(hold, plan.stone_steps, {**near, "tasks": stone})]
+    first_held = [_changed(hold, plan.stone_steps, {**near, "tasks": on_stone})]
     return replace(
         run,
         name=f"armt_babilong_{name}",
         # what happens to objects is another story if it is told twice
         reading_overlap_len=run.reading_overlap_len if plan.tasks == ("qa1",) else None,
         stages=(
-            _changed(look_up, plan.look_up_steps, {**dense_rows, "tasks": stone}),
-            *(on_stone if plan.stone_steps else ()),
+            _changed(look_up, plan.look_up_steps, {**dense_rows, "tasks": in_rows}),
+            *(first_held if plan.stone_steps else ()),
             _changed(hold, plan.hold_steps, {**near, "tasks": plan.tasks}),
             _changed(replace(hold_on, write_penalty=first_penalty), hold_on_steps, far),
             _changed(replace(hold_long, write_penalty=penalty), plan.long_steps, far),

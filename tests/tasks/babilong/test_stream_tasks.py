@@ -189,16 +189,27 @@ def test_directions_are_asked_in_the_words_of_a_link(store, encoder, options):
     assert counts["qa4"] > 60
 
 
-def test_directions_are_those_of_one_place_between_two():
+def test_directions_are_those_of_a_place_between_two():
     world = task_world("directions", 0.0)
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        told = [world.sentences.facts[each] for each in world.open(rng).tell(7).facts]
-        assert told[2:] == told[:-2]
-        one, other = (re.findall("|".join((*PLACES, *OPPOSITE)), fact) for fact in told[:2])
+    told = world.open(np.random.default_rng(0)).tell(400)
+    facts = [world.sentences.facts[each] for each in told.facts]
+    links = [re.findall("|".join((*PLACES, *OPPOSITE)), fact) for fact in facts]
+    for one, other in zip(links[::2], links[1::2], strict=True):
         assert one[2] == other[2]
         assert one[1] == OPPOSITE[other[1]]
         assert len({*one, *other} & {*PLACES}) == 3
+
+
+def test_rows_of_one_map_are_seldom_asked_in_the_opposite_words(store, encoder):
+    """Once in eleven times; more than half of that and less than twice as often, by chance."""
+    run = batches(store, encoder, {**DENSE, "tasks": ("one_map",)}, 8)
+    asked: list[str] = []
+    for text in (encoder.decode(ids.tolist()) for batch in run for ids in batch.input_ids):
+        assert len({fact.text for fact in find_facts("qa4", text)}) <= 2
+        check("qa4", text, Counter())
+        asked += [question.strip() for question, _ in ASKED.findall(text)]
+    assert len(asked) > 300
+    assert 1 / 22 < sum(question.endswith(" of?") for question in asked) / len(asked) < 2 / 11
 
 
 def test_maps_of_three_places_follow_each_other_and_the_latest_counts():

@@ -1,4 +1,4 @@
-"""The worlds of the tasks that a training stream can tell: tasks 1 to 5, and a stepping stone.
+"""The worlds of the tasks that a training stream can tell: tasks 1 to 5, and two stepping stones.
 
 | task | told | asked | easier questions |
 |---|---|---|---|
@@ -7,7 +7,8 @@
 | `qa3` | moves, gets, drops | where an object was before a place | where an object, a person is |
 | `qa4` | links between places | what lies beside a place | |
 | `qa5` | moves, gets, drops, gifts | who gave what to whom | |
-| `directions` | two links of a place, again and again | what lies beside it, in their words | |
+| `one_map` | the links of one map, again and again | what lies beside a place | |
+| `directions` | links of places between two | what lies beside these, in their words | |
 
 Stories are drawn as those of the evaluation, but told on as long as the text lasts; after the two
 links of a map come those of another, and the latest counts. (A story that ended would leave nothing
@@ -15,11 +16,13 @@ to write in most of a long text, and a memory that learns from such texts closes
 more than what the official questions ask, where the facts tell it: about any object, not only one
 of the last five facts, and already where someone whose place was told has just taken it.
 
-`directions` leads to `qa4`, where a model easily stays with the neighbour on either side of a
-place. That is right for most of its links; and where it is not, "What is north of it?" wants the
-fact that says north, "What is it south of?" the same one, so that of a word the one form teaches to
-look for it and the other to avoid it. Of one place with two neighbours, asked for in a link's own
-words, half of such answers are wrong, and nothing speaks against reading the word.
+`one_map` and `directions` lead to `qa4`, where a model easily stays with the neighbour on either
+side of a place. That is right for most of its links; and where it is not, "What is north of it?"
+wants the fact that says north, "What is it south of?" the same one, so that of a word the one form
+teaches to look for it and the other to avoid it. `one_map` asks seldom in the opposite words:
+enough to learn to read directions within a row of one map. For a memory it is not. In `directions`
+every place asked for has two neighbours and none is asked for in opposite words: half of the
+answers that read no direction are wrong, and nothing speaks against reading it.
 """
 
 from collections.abc import Callable, Iterator
@@ -56,10 +59,7 @@ from armt.tasks.babilong.worlds import Sentences, Step, SteppedWorld, Telling, W
 TASKS = ("qa1", "qa2", "qa3", "qa4", "qa5")
 """The tasks that have a world."""
 
-STEPPING_STONE = "directions"
-"""What is easier than task 4 and leads to it."""
-
-WORLDS = (*TASKS, STEPPING_STONE)
+WORLDS = (*TASKS, "one_map", "directions")
 """All that a stream can tell."""
 
 _LINKS = {
@@ -67,6 +67,9 @@ _LINKS = {
     for link in (Link(*each) for each in product(PLACES, STEPS, PLACES) if each[0] != each[2])
 }
 """All links between two places, by their sentences."""
+
+_OPPOSITE_WEIGHT = 0.1
+"""How often `one_map` asks for a link in the opposite words, for once in its own."""
 
 WALKING_WORDS = Words(PEOPLE, PLACES, MOVE_VERBS)
 """The words of task 1."""
@@ -91,9 +94,11 @@ def task_world(task: str, easier_weight: float) -> World:
     if task == "qa1":
         return WalkingWorld()
     if task == "qa4":
-        return _map_world(_links_of_maps, _link_questions)
-    if task == STEPPING_STONE:
-        return _map_world(_links_of_middle, lambda link: _link_questions(link)[:1])
+        return _map_world(_links_of_maps, 1.0)
+    if task == "one_map":
+        return _map_world(_links_of_one_map, _OPPOSITE_WEIGHT)
+    if task == "directions":
+        return _map_world(_links_of_middles, 0.0)
     if task == "qa5":
         return SteppedWorld(giving_sentences(), giving_words(), giving_steps)
     has_before = task == "qa3"
@@ -155,28 +160,32 @@ class WalkingStory:
 
 
 def _map_world(
-    draw_links: Callable[[Dice], Iterator[Link]], questions_of: Callable[[Link], tuple[str, ...]]
+    draw_links: Callable[[Dice], Iterator[Link]], opposite_weight: float
 ) -> SteppedWorld:
     """Returns a world of links between places.
 
     Args:
         draw_links: draws the links of a story, as they are told.
-        questions_of: the questions that a link answers.
+        opposite_weight: how often a link is asked for in the opposite words, for once in its own.
     """
-    questions = dict.fromkeys(text for link in _LINKS.values() for text in questions_of(link))
+    weights: dict[str, float] = {}
+    for link in _LINKS.values():
+        weights |= zip(_link_questions(link), (1.0, opposite_weight), strict=True)
+    asked = {question: weight for question, weight in weights.items() if weight}
     sentences = Sentences(
         facts=tuple(_LINKS),
-        questions=tuple(questions),
+        questions=tuple(asked),
         answers=PLACES,
-        weights=(1.0,) * len(questions),
+        weights=tuple(asked.values()),
     )
 
     def steps(dice: Dice) -> Iterator[Step]:
         for link in draw_links(dice):
             # what lay on the other side may not lie there any more, and nothing says so
-            outdated = dict.fromkeys(questions_of(link.reverse()))
-            answers = dict.fromkeys(questions_of(link), link.thing)
-            yield Step(link.text(COMPASS), outdated | answers)
+            outdated = dict.fromkeys(_link_questions(link.reverse()))
+            yield Step(
+                link.text(COMPASS), outdated | dict.fromkeys(_link_questions(link), link.thing)
+            )
 
     return SteppedWorld(sentences, WALKING_WORDS, steps)
 
@@ -184,16 +193,24 @@ def _map_world(
 def _links_of_maps(dice: Dice) -> Iterator[Link]:
     """Draws the links of stories of task 4, one after the other."""
     while True:
-        for line in draw_story(dice).lines:
-            if not line.is_question:
-                yield _LINKS[line.text]
+        yield from _links_of_story(dice)
 
 
-def _links_of_middle(dice: Dice) -> Iterator[Link]:
-    """Draws the links of a place between two, told of these, in either order again and again."""
-    one, middle, other = dice.take(PLACES, 3)
-    step = dice.pick(STEPS)
-    return cycle((Link(one, step, middle), Link(other, opposite(step), middle)))
+def _links_of_one_map(dice: Dice) -> Iterator[Link]:
+    """Draws the links of a story of task 4, told again and again."""
+    return cycle(_links_of_story(dice))
+
+
+def _links_of_middles(dice: Dice) -> Iterator[Link]:
+    """Draws places between two and their links, told of these in either order."""
+    while True:
+        one, middle, other = dice.take(PLACES, 3)
+        step = dice.pick(STEPS)
+        yield from (Link(one, step, middle), Link(other, opposite(step), middle))
+
+
+def _links_of_story(dice: Dice) -> list[Link]:
+    return [_LINKS[line.text] for line in draw_story(dice).lines if not line.is_question]
 
 
 def _link_questions(link: Link) -> tuple[str, str]:
