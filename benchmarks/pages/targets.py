@@ -167,9 +167,10 @@ _TASKS_MISSED = (
     "one seed ([runs](#qa1-to-qa5))"
 )
 _TASKS_TRIED = (
-    "questions right behind the text, and writing that costs nothing, which taught QA2, QA3 and "
-    "QA5; in QA4 maps without end, which ended its closed gates, and rows of one map, which taught "
-    "it to read directions but not to remember them. Not run yet: a world of directions before it"
+    "questions right behind the text, with which QA2 and QA5 were learned, and writing that costs "
+    "nothing in QA3; in QA4 maps without end, which ended its closed gates, and rows of one map, "
+    "which taught it to read directions but not to remember them. Not run yet: a world of "
+    "directions before it"
 )
 
 TARGETS: Sequence[Target] = (
