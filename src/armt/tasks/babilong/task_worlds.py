@@ -11,8 +11,8 @@
 | `directions` | links of places between two | what lies beside these, in their words | |
 
 Stories are drawn as those of the evaluation, but told on as long as the text lasts; after the two
-links of a map come those of another, and the latest counts. (A story that ended would leave nothing
-to write in most of a long text, and a memory that learns from such texts closes.) What is asked is
+links of a map come those of another, and only the latest is asked of. (A story that ended would
+leave nothing to write in most of a long text, and a memory that learns from such texts closes.) What is asked is
 more than what the official questions ask, where the facts tell it: about any object, not only one
 of the last five facts, and already where someone whose place was told has just taken it.
 
@@ -25,7 +25,7 @@ every place asked for has two neighbours and none is asked for in opposite words
 answers that read no direction are wrong, and nothing speaks against reading it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle, product
 from typing import final
 
@@ -94,11 +94,11 @@ def task_world(task: str, easier_weight: float) -> World:
     if task == "qa1":
         return WalkingWorld()
     if task == "qa4":
-        return _map_world(_links_of_maps, 1.0)
+        return _map_world(_maps, 1.0)
     if task == "one_map":
-        return _map_world(_links_of_one_map, _OPPOSITE_WEIGHT)
+        return _map_world(_one_map, _OPPOSITE_WEIGHT)
     if task == "directions":
-        return _map_world(_links_of_middles, 0.0)
+        return _map_world(_middles, 0.0)
     if task == "qa5":
         return SteppedWorld(giving_sentences(), giving_words(), giving_steps)
     has_before = task == "qa3"
@@ -160,12 +160,12 @@ class WalkingStory:
 
 
 def _map_world(
-    draw_links: Callable[[Dice], Iterator[Link]], opposite_weight: float
+    draw_maps: Callable[[Dice], Iterator[Iterable[Link]]], opposite_weight: float
 ) -> SteppedWorld:
     """Returns a world of links between places.
 
     Args:
-        draw_links: draws the links of a story, as they are told.
+        draw_maps: draws the maps of a story, each the links that are told of it.
         opposite_weight: how often a link is asked for in the opposite words, for once in its own.
     """
     weights: dict[str, float] = {}
@@ -180,33 +180,33 @@ def _map_world(
     )
 
     def steps(dice: Dice) -> Iterator[Step]:
-        for link in draw_links(dice):
-            # what lay on the other side may not lie there any more, and nothing says so
-            outdated = dict.fromkeys(_link_questions(link.reverse()))
-            yield Step(
-                link.text(COMPASS), outdated | dict.fromkeys(_link_questions(link), link.thing)
-            )
+        told: dict[str, str] = {}
+        for links in draw_maps(dice):
+            outdated, told = dict.fromkeys(told), {}
+            for link in links:
+                told |= dict.fromkeys(_link_questions(link), link.thing)
+                yield Step(link.text(COMPASS), outdated | told)
 
     return SteppedWorld(sentences, WALKING_WORDS, steps)
 
 
-def _links_of_maps(dice: Dice) -> Iterator[Link]:
-    """Draws the links of stories of task 4, one after the other."""
+def _maps(dice: Dice) -> Iterator[list[Link]]:
+    """Draws the maps of stories of task 4, one after the other."""
     while True:
-        yield from _links_of_story(dice)
+        yield _links_of_story(dice)
 
 
-def _links_of_one_map(dice: Dice) -> Iterator[Link]:
-    """Draws the links of a story of task 4, told again and again."""
-    return cycle(_links_of_story(dice))
+def _one_map(dice: Dice) -> Iterator[Iterable[Link]]:
+    """Draws the map of a story of task 4, told again and again."""
+    yield cycle(_links_of_story(dice))
 
 
-def _links_of_middles(dice: Dice) -> Iterator[Link]:
+def _middles(dice: Dice) -> Iterator[list[Link]]:
     """Draws places between two and their links, told of these in either order."""
     while True:
         one, middle, other = dice.take(PLACES, 3)
         step = dice.pick(STEPS)
-        yield from (Link(one, step, middle), Link(other, opposite(step), middle))
+        yield [Link(one, step, middle), Link(other, opposite(step), middle)]
 
 
 def _links_of_story(dice: Dice) -> list[Link]:
