@@ -59,16 +59,18 @@ QA1_BEFORE = {
 QA1_RUNS = {**QA1_SEEDS, **QA1_TRAINED, **QA1_BEFORE}
 
 TASK_RUNS = (
-    "h200-2026-11-28-qa2-whole-seed-0",
+    "h200-2026-11-28-qa2-border-seed-0",
+    "h200-2026-11-28-qa2-border-10m-seed-0",
     "h200-2026-11-28-qa2-border-seed-1",
     "h200-2026-11-28-qa3-border-seed-0",
-    "h200-2026-11-28-qa4-dense-map-seed-0",
-    "h200-2026-11-28-qa4-dense-map-seed-1",
+    "h200-2026-11-29-qa3-border-seed-1",
+    "h200-2026-11-29-qa4-latest-map-seed-0",
+    "h200-2026-11-29-qa4-latest-map-seed-1",
     "h200-2026-11-28-qa5-hold-12k-seed-0",
     "h200-2026-11-28-qa5-hold-12k-seed-1",
 )
-"""Files of the newest whole runs of the recipes of QA2 to QA5 and of all five, one a seed; whole is
-what was read over 10M tokens too."""
+"""Files of the newest whole runs of the recipes of QA2 to QA5 and of all five, one a seed; seed 0 of
+QA2 read its 10M tokens another time."""
 
 RETRIEVAL_RUNS = {
     "h200-2026-11-25-retrieval": "the recipes now",
@@ -76,7 +78,12 @@ RETRIEVAL_RUNS = {
 }
 """File of each run of the retrieval recipes, and what was special in it; those of now first."""
 
-RETRIEVAL_ARM_RUNS = ("h200-2026-11-28-remember-mamba2-seed-0",)
+RETRIEVAL_ARM_RUNS = (
+    "h200-2026-11-29-remember-armt-seed-0",
+    "h200-2026-11-29-remember-armt-seed-1",
+    "h200-2026-11-28-remember-mamba2-seed-0",
+    "h200-2026-11-29-remember-mamba2-seed-1",
+)
 """Files of the runs of the arms of associative retrieval (`recipes/retrieval_arms.py`)."""
 
 ABLATION_RUNS: tuple[str, ...] = ()

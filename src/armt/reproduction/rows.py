@@ -21,21 +21,22 @@ def babilong_qa1() -> Row:
 
 @ROWS.register("babilong-qa2", paper="arXiv:2407.04841")
 def babilong_qa2() -> Row:
-    """QA2 from 128k to 10M tokens, memory on and off; 10M recorded by a shorter recipe."""
-    records = (f"h200-2026-11-28-qa2-{run}-seed-{{seed}}" for run in ("whole", "border"))
+    """QA2 from 128k to 10M tokens, memory on and off, by the recipe as it is now."""
+    records = (f"h200-2026-11-28-qa2-{run}-seed-{{seed}}" for run in ("border", "border-10m"))
     return _babilong("qa2", _LENGTHS, *records)
 
 
 @ROWS.register("babilong-qa3", paper="arXiv:2407.04841")
 def babilong_qa3() -> Row:
-    """QA3 from 128k to 10M tokens, memory on and off, by the recipe as it is now."""
-    return _babilong("qa3", _LENGTHS, "h200-2026-11-28-qa3-border-seed-{seed}")
+    """QA3 from 128k to 10M tokens, memory on and off; recorded with fewer steps."""
+    records = (f"h200-2026-11-{day}-qa3-border-seed-{{seed}}" for day in (28, 29))
+    return _babilong("qa3", _LENGTHS, *records)
 
 
 @ROWS.register("babilong-qa4", paper="arXiv:2407.04841")
 def babilong_qa4() -> Row:
-    """QA4 from 128k to 10M tokens, memory on and off; recorded by an earlier recipe."""
-    return _babilong("qa4", _LENGTHS, "h200-2026-11-28-qa4-dense-map-seed-{seed}")
+    """QA4 from 128k to 10M tokens, memory on and off; recorded with fewer steps."""
+    return _babilong("qa4", _LENGTHS, "h200-2026-11-29-qa4-latest-map-seed-{seed}")
 
 
 @ROWS.register("babilong-qa5", paper="arXiv:2407.04841")

@@ -12,9 +12,11 @@
 
 Stories are drawn as those of the evaluation, but told on as long as the text lasts; after the two
 links of a map come those of another, and only the latest is asked of. (A story that ended would
-leave nothing to write in most of a long text, and a memory that learns from such texts closes.) What is asked is
-more than what the official questions ask, where the facts tell it: about any object, not only one
-of the last five facts, and already where someone whose place was told has just taken it.
+leave nothing to write in most of a long text, and a memory that learns from such texts closes. And
+were older maps asked of too, most answers would have been told so long before that no gradient
+reached what wrote them.) What is asked is more than what the official questions ask, where the
+facts tell it: about any object, not only one of the last five facts, and already where someone
+whose place was told has just taken it.
 
 `one_map` and `directions` lead to `qa4`, where a model easily stays with the neighbour on either
 side of a place. That is right for most of its links; and where it is not, "What is north of it?"
