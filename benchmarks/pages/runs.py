@@ -69,8 +69,8 @@ TASK_RUNS = (
     "h200-2026-11-28-qa5-hold-12k-seed-0",
     "h200-2026-11-28-qa5-hold-12k-seed-1",
 )
-"""Files of the newest whole runs of the recipes of QA2 to QA5 and of all five, one a seed; seed 0 of
-QA2 read its 10M tokens another time."""
+"""Files of the newest whole runs of the recipes of QA2 to QA5 and of all five, one a seed; seed 0
+of QA2 read its 10M tokens another time."""
 
 RETRIEVAL_RUNS = {
     "h200-2026-11-25-retrieval": "the recipes now",
