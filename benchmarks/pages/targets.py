@@ -163,14 +163,14 @@ def _armt_gains() -> Bits:
 
 _UNTRAINED = "no run of this recipe is recorded yet"
 _TASKS_MISSED = (
-    "QA4 was still learning to tell directions apart when its steps were over, and its seeds "
-    "differ; QA3 loses some between 128k and 1M tokens with one seed ([runs](#qa1-to-qa5))"
+    "QA4 learned directions and lost some of them again in official maps, which seldom need them; "
+    "QA3 loses some between 128k and 1M tokens with one seed ([runs](#qa1-to-qa5))"
 )
 _TASKS_TRIED = (
     "questions right behind the text, with which QA2 and QA5 were learned; writing that costs "
     "nothing in QA3; in QA4 rows of one map, and a world of directions asked of the latest map "
     "alone, which taught both seeds more than a neighbour on either side. Not run yet: twice the "
-    "steps of QA3 over hundreds of segments and of QA4 over a few"
+    "steps of QA3 over hundreds of segments, and maps in QA4 that need direction and place"
 )
 
 TARGETS: Sequence[Target] = (

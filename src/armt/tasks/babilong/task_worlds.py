@@ -5,26 +5,27 @@
 | `qa1` | moves | where a person is | |
 | `qa2` | moves, gets, drops | where an object is | where a person is |
 | `qa3` | moves, gets, drops | where an object was before a place | where an object, a person is |
-| `qa4` | links between places | what lies beside a place | |
+| `qa4` | links of three places, or of six | what lies beside a place | |
 | `qa5` | moves, gets, drops, gifts | who gave what to whom | |
 | `one_map` | the links of one map, again and again | what lies beside a place | |
 | `directions` | links of places between two | what lies beside these, in their words | |
 
-Stories are drawn as those of the evaluation, but told on as long as the text lasts; after the two
-links of a map come those of another, and only the latest is asked of. (A story that ended would
-leave nothing to write in most of a long text, and a memory that learns from such texts closes. And
-were older maps asked of too, most answers would have been told so long before that no gradient
-reached what wrote them.) What is asked is more than what the official questions ask, where the
-facts tell it: about any object, not only one of the last five facts, and already where someone
-whose place was told has just taken it.
+Stories are drawn as those of the evaluation, but told on as long as the text lasts; after the links
+of a map come those of another, and only the latest is asked of. (A story that ended would leave
+nothing to write in most of a long text, and a memory that learns from such texts closes. And were
+older maps asked of too, most answers would have been told so long before that no gradient reached
+what wrote them.) What is asked is more than what the official questions ask, where the facts tell
+it: about any object, not only one of the last five facts, and already where someone whose place was
+told has just taken it.
 
-`one_map` and `directions` lead to `qa4`, where a model easily stays with the neighbour on either
-side of a place. That is right for most of its links; and where it is not, "What is north of it?"
-wants the fact that says north, "What is it south of?" the same one, so that of a word the one form
-teaches to look for it and the other to avoid it. `one_map` asks seldom in the opposite words:
-enough to learn to read directions within a row of one map. For a memory it is not. In `directions`
-every place asked for has two neighbours and none is asked for in opposite words: half of the
-answers that read no direction are wrong, and nothing speaks against reading it.
+In task 4 a model easily stays with the neighbour on either side of a place. That is right for most
+of the official questions; and where it is not, "What is north of it?" wants the fact that says
+north, "What is it south of?" the same one, so that of a word the one form teaches to look for it
+and the other to avoid it. So every second map of `qa4` has two places between two, where
+half of the answers are wrong that read no direction, and half of those that read no place. Two
+worlds lead there. `one_map` asks seldom in the opposite words: enough to learn to read directions
+within a row of one map. For a memory it is not. In `directions` every place asked for has two
+neighbours and none is asked for in opposite words, so that nothing speaks against reading them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -69,6 +70,9 @@ _LINKS = {
     for link in (Link(*each) for each in product(PLACES, STEPS, PLACES) if each[0] != each[2])
 }
 """All links between two places, by their sentences."""
+
+_STORY_SHARE = 0.5
+"""How many of the maps of `qa4` are those of a story of the evaluation."""
 
 _OPPOSITE_WEIGHT = 0.1
 """How often `one_map` asks for a link in the opposite words, for once in its own."""
@@ -193,9 +197,12 @@ def _map_world(
 
 
 def _maps(dice: Dice) -> Iterator[list[Link]]:
-    """Draws the maps of stories of task 4, one after the other."""
+    """Draws maps one after the other: stories of task 4, or two places between two."""
     while True:
-        yield _links_of_story(dice)
+        if dice.chance(_STORY_SHARE):
+            yield _links_of_story(dice)
+        else:
+            yield dice.shuffle(_links_of_middles(dice, 2))
 
 
 def _one_map(dice: Dice) -> Iterator[Iterable[Link]]:
@@ -206,9 +213,17 @@ def _one_map(dice: Dice) -> Iterator[Iterable[Link]]:
 def _middles(dice: Dice) -> Iterator[list[Link]]:
     """Draws places between two and their links, told of these in either order."""
     while True:
-        one, middle, other = dice.take(PLACES, 3)
+        yield _links_of_middles(dice, 1)
+
+
+def _links_of_middles(dice: Dice, number: int) -> list[Link]:
+    """Returns the links of so many places between two, told of these; no place is in two."""
+    places = iter(dice.take(PLACES, 3 * number))
+    links: list[Link] = []
+    for one, middle, other in zip(places, places, places, strict=True):
         step = dice.pick(STEPS)
-        yield [Link(one, step, middle), Link(other, opposite(step), middle)]
+        links += (Link(one, step, middle), Link(other, opposite(step), middle))
+    return links
 
 
 def _links_of_story(dice: Dice) -> list[Link]:
