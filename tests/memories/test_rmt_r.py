@@ -66,6 +66,14 @@ def test_the_likeliest_alone_is_found():
     torch.testing.assert_close(model(ids).logits, expected, **CLOSE)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_likeliest_is_found_in_half_precision_too(dtype):
+    model = recurrent(RMTRConfig(num_memory_tokens=M, retrieval="top_1", dropout=0.0)).to(dtype)
+    logits = model(random_ids(2, 4 * SEGMENT_LEN)).logits
+    assert logits.dtype == dtype
+    assert logits.isfinite().all()
+
+
 def test_the_state_grows_by_one_memory_a_segment():
     model = recurrent(CONFIG)
     sizes = [model.read(random_ids(1, number * SEGMENT_LEN)).nbytes for number in range(4)]

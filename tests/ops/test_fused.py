@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from armt.ops import dispatch, fused
-from armt.ops.delta_rule import Association, Normalization, Tokens, write_sequential
+from armt.ops.delta_rule import Association, Normalization, Tokens, write_in_order
 from armt.ops.feature_maps import dpfp, unit_norm
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -28,7 +28,7 @@ def parts(rows, heads, num_tokens, num_features, num_channels, device="cpu"):
 
 def plain(matrix, keys, values, gates):
     stored = Association(matrix, matrix.new_zeros((*matrix.shape[:2], 0)))
-    return write_sequential(stored, Tokens(keys, values, gates), Normalization()).matrix
+    return write_in_order(stored, Tokens(keys, values, gates), Normalization()).matrix
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -4,7 +4,8 @@ Source: Rodkin et al., "Associative Recurrent Memory Transformer", arXiv:2407.04
 
 Where we differ from the paper by default, each reachable by an option: the features are scaled to
 length one; reads are not divided by a normaliser; the memory tokens of a segment write one after
-the other. The paper's model is `ARMTConfig.published()`.
+the other. The paper's model is `ARMTConfig.published()`. What is generated is written as what is
+read, whenever a segment is full; the published code writes none of it.
 """
 
 from dataclasses import dataclass

@@ -146,9 +146,11 @@ class RMTR(TokenMemory[RMTRState]):
         """Returns the share of each past memory token in what each token finds."""
         queries = self.to_query(self.query_norm(state.memory))
         scores = queries @ self.to_key(past).transpose(1, 2) / past.shape[-1] ** 0.5
+        # sharpened they are greater than half precision can tell
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         if self.config.retrieval == "top_1":
             scores = scores * _TOP_1_SHARPNESS
         is_own = state.is_stored.repeat_interleave(self.num_memory_tokens, dim=1).unsqueeze(1)
         # not minus infinity: a row without a past would be NaN, and so would every gradient
         scores = scores.masked_fill(~is_own, torch.finfo(scores.dtype).min)
-        return scores.softmax(-1)
+        return scores.softmax(-1).to(past.dtype)
