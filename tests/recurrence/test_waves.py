@@ -160,6 +160,21 @@ def test_a_model_reads_text_after_text_of_the_same_shape():
         assert_same_state(again.read(ids), loop.read(ids), **CLOSE)
 
 
+def test_reading_in_inference_mode_leaves_the_model_free():
+    loop, waves = pair()
+    ids = random_ids(2, 21)
+    expected = loop.read(ids)
+    with torch.inference_mode():
+        first = waves.read(ids)
+    assert_same_state(first, expected, **CLOSE)
+    assert_same_state(waves.read(ids), expected, **CLOSE)
+    with torch.inference_mode():
+        assert_same_state(waves.read(ids), expected, **CLOSE)
+    for model in (loop, waves):
+        model(ids, labels=ids).loss.backward()
+    assert_same_gradients(waves, loop)
+
+
 def test_ragged_rows_are_read_by_the_loop():
     loop, waves = pair()
     ids = random_ids(2, 11)

@@ -211,9 +211,10 @@ def join_rows(rows: Sequence[Tensor]) -> Tensor:
     """
     stack = _common_stack(rows)
     if stack is None:
-        stack = torch.stack([row.detach() for row in rows])
-        for row, view in zip(rows, stack, strict=True):
-            row.data = view
+        with torch.inference_mode(False):  # else the weights could never be trained again
+            stack = torch.stack([row.detach() for row in rows])
+            for row, view in zip(rows, stack, strict=True):
+                row.data = view
     if torch.is_grad_enabled() and any(row.requires_grad for row in rows):
         return cast("Tensor", _JoinRows.apply(stack, *rows))
     return stack

@@ -68,5 +68,6 @@ def _key(make: LoopMaker, parts: SequentialSchedule, like: Int[Tensor, "B L"]) -
     places = tuple(weight.data_ptr() for module in modules for weight in module.parameters())
     device = like.device.type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    is_compiled = parts.compiler is not None
-    return make, tuple(like.shape), precision, parts.memory.training, is_compiled, places
+    # in inference mode the fixed places are tensors that nothing else may write to
+    modes = parts.memory.training, parts.compiler is not None, torch.is_inference_mode_enabled()
+    return make, tuple(like.shape), precision, modes, places
