@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,37 @@ def test_another_model(saved, other):
     assert reason in message
     assert "\n" not in message
     assert "Load it with what wrote it" in message
+
+
+def overlapping(overlap_len: int) -> Recurrent:
+    model = recurrent(MEMORY)
+    model.recurrence = replace(model.recurrence, overlap_len=overlap_len)
+    return model
+
+
+@pytest.mark.parametrize(("written", "asked"), [(2, 0), (0, 2), (2, 1)])
+def test_another_overlap(tmp_path, written, asked):
+    model = overlapping(written)
+    save_state(tmp_path / NAME, model.read(random_ids(1, 10)), model)
+    assert read_header(tmp_path / NAME).overlap_len == written
+    reason = f"overlap_len: expected {asked}, found {written}"
+    with pytest.raises(StateFileError, match=reason):
+        _ = load_state(tmp_path / NAME, overlapping(asked))
+
+
+def test_going_on_from_a_file_with_an_overlap(tmp_path):
+    model, ids = overlapping(2), random_ids(2, 17)
+    save_state(tmp_path / NAME, model.read(ids[:, :9]), model)
+    assert_same_state(model.read(ids[:, 9:], load_state(tmp_path / NAME, model)), model.read(ids))
+
+
+def test_a_file_from_before_there_were_overlaps(saved, model, state):
+    content = content_of(saved)
+    del content["overlap_len"]
+    write_raw(saved, load_file(saved), content)
+    assert_same_state(load_state(saved, model), state)
+    with pytest.raises(StateFileError, match="overlap_len: expected 2, found 0"):
+        _ = load_state(saved, overlapping(2))
 
 
 @torch.no_grad()

@@ -66,6 +66,11 @@ class StateHeader:
     segment_len: int
     """Text tokens in a segment."""
 
+    overlap_len: int = 0
+    """Tokens that a segment begins with again. They are pending, though written already: a model
+    without an overlap would write them a second time. Files of before there were overlaps have no
+    such field."""
+
     dtype: str
     """Precision of the model, such as `bfloat16`."""
 
@@ -184,6 +189,7 @@ def _describe(model: Recurrent, tokenizer: object | None) -> dict[str, Any]:
         "fingerprints": {k: v for k, v in fingerprints.items() if k not in _UNUSED},
         "tokenizer": tokenizer_hash(tokenizer),
         "segment_len": model.recurrence.segment_len,
+        "overlap_len": model.recurrence.overlap_len,
         "dtype": str(model.dtype).removeprefix("torch."),
     }
 
