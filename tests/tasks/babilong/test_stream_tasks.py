@@ -10,7 +10,7 @@ import torch
 
 from armt.core.errors import ConfigError, DataError, UnknownNameError
 from armt.tasks.babi.oracle import answer_from, find_facts
-from armt.tasks.babi.world import PLACES
+from armt.tasks.babi.sentences import OBJECTS, PLACES
 from armt.tasks.babilong import BabilongTaskConfig, FactStreamConfig
 from armt.tasks.babilong.task_worlds import TASKS, task_world
 from armt.tasks.contract import NO_LABEL
@@ -286,3 +286,22 @@ def test_impossible_options_are_refused(options, message):
 def test_an_unknown_world_is_told():
     with pytest.raises(UnknownNameError, match="Did you mean 'qa4'"):
         _ = task_world("qa44", 0.0)
+
+
+def test_questions_about_one_gift_have_one_source_also_where_it_is_given_again():
+    world = task_world("qa5", 0.0)
+    numbers = {question: number for number, question in enumerate(world.sentences.questions)}
+    asked = [
+        [numbers[f"Who {verb} the {thing}? "] for verb in ("gave", "received")]
+        for thing in OBJECTS
+        if f"Who gave the {thing}? " in numbers
+    ]
+    num_repeated = 0
+    for seed in range(20):
+        told = world.open(np.random.default_rng(seed)).tell(300)
+        for gave, received in asked:
+            assert (told.sources[:, gave] == told.sources[:, received]).all()
+            known = told.known[:, [gave, received]]
+            is_repeated = (np.diff(told.sources[:, gave]) > 0) & ~np.diff(known, axis=0).any(1)
+            num_repeated += int(is_repeated.sum())
+    assert num_repeated > 0

@@ -102,7 +102,7 @@ class _Whereabouts:
     """Where people and objects are, and where objects came from, as far as told."""
 
     def __init__(self) -> None:
-        self._place: dict[str, str] = {}
+        self._place: dict[str, str | None] = {}
         self._carrier: dict[str, str] = {}
         self._stop: dict[str, str | None] = {}
 
@@ -111,7 +111,10 @@ class _Whereabouts:
         if isinstance(event, Move):
             return self._move(event)
         place = self._place.get(event.actor)
-        answers: Answers = {where_is_thing(event.thing): place}
+        answers: Answers = {}
+        # where it was told to be, no fact about who takes or leaves it tells anew
+        if place != self._place.get(event.thing):
+            answers[where_is_thing(event.thing)] = self._place[event.thing] = place
         if isinstance(event, Get):
             self._carrier[event.thing] = event.actor
             self._stop[event.thing] = place
@@ -126,7 +129,7 @@ class _Whereabouts:
         for thing, carrier in self._carrier.items():
             if carrier == event.actor:
                 before, self._stop[thing] = self._stop[thing], event.place
-                answers[where_is_thing(thing)] = event.place
+                answers[where_is_thing(thing)] = self._place[thing] = event.place
                 answers[where_was_thing(thing, event.place)] = before
         return answers
 

@@ -190,8 +190,9 @@ def _map_world(
         for links in draw_maps(dice):
             outdated, told = dict.fromkeys(told), {}
             for link in links:
-                told |= dict.fromkeys(_link_questions(link), link.thing)
-                yield Step(link.text(COMPASS), outdated | told)
+                answers = dict.fromkeys(_link_questions(link), link.thing)
+                yield Step(link.text(COMPASS), outdated | answers)
+                outdated, told = {}, told | answers
 
     return SteppedWorld(sentences, WALKING_WORDS, steps)
 

@@ -114,7 +114,7 @@ class Step(NamedTuple):
     """The sentence."""
 
     answers: Mapping[str, str | None]
-    """The answers of the questions whose answer may be another now, none for an open question."""
+    """The answers that follow from it, be they as before, and none for questions that it opens."""
 
 
 @final
@@ -160,7 +160,7 @@ class SteppedWorld:
             for question, answer in step.answers.items():
                 if question in numbers:
                     known[told, numbers[question]] = answers[answer]
-            sources[told][known[told] != known[told - 1]] = told
+                    sources[told, numbers[question]] = told
         facts = [self._facts[step.fact] for step in steps]
         return Telling(np.asarray(facts, dtype=np.int64), known, sources)
 
