@@ -10,6 +10,7 @@ from armt import ARMTConfig, NoMemoryConfig
 from armt.core.errors import DataError
 from armt.core.shapes import Tensor
 from armt.core.state import State
+from armt.memories.associative import MLPAssociativeConfig
 from armt.memories.mplus import MPlusConfig
 from armt.tasks.contract import Batch
 from armt.training.step import EagerStepper, mean_log_change
@@ -94,6 +95,19 @@ def test_the_tail_is_thrown_away(model):
 
 def test_a_batch_that_is_not_carried_leaves_nothing(model):
     assert EagerStepper(model, model, 0.0)(a_batch(carry_len=0), None).carried is None
+
+
+def test_past_a_batch_that_is_left_out_its_start_is_carried():
+    model = recurrent(MLPAssociativeConfig(num_memory_tokens=1, d_mem=4, d_hidden=8))
+    step, old = EagerStepper(model, model, 0.0), state_before(model).layers
+    fresh = model.init_state(3).layers
+    assert fresh[0].first.requires_grad, "the empty memory is learned"
+    for carried, rows in ((old, [False, True, False]), (None, [True] * 3)):
+        past = step.carried_past(a_batch(rows), carried)
+        for found, new, kept in zip(past, fresh, carried or fresh, strict=True):
+            assert torch.equal(found.first, new.where(torch.tensor(rows), kept).first)
+            assert not found.first.requires_grad
+    assert step.carried_past(a_batch(carry_len=0), None) is None
 
 
 def test_loss_and_gradient_are_those_of_the_model(model):

@@ -13,9 +13,11 @@ from armt.memories.hmt import HMTConfig
 from armt.tasks.contract import Batch, TrainingStream
 from armt.tasks.language_modeling import LanguageModelingConfig
 from armt.training.config import StageConfig, TextConfig
-from armt.training.step import EagerStepper
+from armt.training.graphed import GraphedStepper
+from armt.training.step import EagerStepper, Stepper
 from armt.training.trainer import Trainer
 from tiny_boxed import PROSE
+from training.cpu_graphs import use_cpu_graphs
 from training.runs import (
     SEGMENT_LEN,
     TASK,
@@ -276,24 +278,49 @@ def test_too_many_of_them_in_a_row_end_the_run(tmp_path):
     assert [report.num_skipped for report in told.reports] == [0 + 1, 1, 2]
 
 
-def test_a_state_that_is_not_finite_is_not_carried_on(tmp_path, monkeypatch):
-    run, call, num_calls = carried_run(), EagerStepper.__call__, []
+class SpoilsOne:
+    """A stepper whose fourth batch, the first with a row that begins anew amid a text, is NaN."""
 
-    def spoil(self, batch, carried):
-        result = call(self, batch, carried)
-        num_calls.append(carried)
-        if len(num_calls) == 3:
-            next(self.model.parameters()).grad.fill_(math.nan)
-            return result._replace(
-                carried=tuple(layer.map(lambda x: x * math.nan) for layer in result.carried)
-            )
-        return result
+    def __init__(self, stepper: Stepper, trainer: Trainer) -> None:
+        self.stepper, self.trainer = stepper, trainer
+        self.calls = []
 
-    monkeypatch.setattr(EagerStepper, "__call__", spoil)
-    trainer = carried_trainer(run, tmp_path)
+    def __call__(self, batch, carried):
+        result = self.stepper(batch, carried)
+        self.calls.append((batch.resets, carried))
+        if len(self.calls) != 4:
+            return result
+        next(self.trainer.model.parameters()).grad.fill_(math.nan)
+        nan = tuple(layer.map(lambda x: x * math.nan) for layer in result.carried)
+        return result._replace(carried=nan)
+
+    def carried_past(self, batch, carried):
+        return self.stepper.carried_past(batch, carried)
+
+
+@pytest.mark.parametrize("kind", [EagerStepper, GraphedStepper])
+def test_past_a_skipped_step_its_rows_go_on_from_where_they_started(tmp_path, monkeypatch, kind):
+    """Those that began anew with it are empty, and a state that is not finite is not carried on."""
+    use_cpu_graphs(monkeypatch)
+    trainer = carried_trainer(carried_run(), tmp_path)
+    make, made = trainer._stepper, []
+
+    def spoiling(stage):
+        eager = make(stage)
+        stepper = eager if kind is EagerStepper else GraphedStepper(eager)
+        made.append(SpoilsOne(stepper, trainer))
+        return made[0]
+
+    trainer._stepper = spoiling
     _ = trainer.train()
     assert trainer.progress.num_skipped == 1
-    assert num_calls[3] is num_calls[2]
+    (resets, before), (_, after) = made[0].calls[3:5]
+    assert resets.tolist() == [False, False, True, False]
+    for old, new in zip(before, after, strict=True):
+        assert old.association[resets].abs().sum() > 0
+        assert new.association[resets].abs().sum() == 0
+        assert torch.equal(new.association[~resets], old.association[~resets])
+        assert not new.association.requires_grad
     assert all(torch.isfinite(value).all() for value in everything(trainer).values())
 
 

@@ -60,6 +60,12 @@ class GraphedStepper:
             None if after is None else tuple(state.map(torch.clone) for state in after),
         )
 
+    def carried_past(
+        self, batch: Batch, carried: tuple[State, ...] | None
+    ) -> tuple[State, ...] | None:
+        """See `Stepper`; too seldom asked for to be worth a graph."""
+        return self._eager.carried_past(batch, carried)
+
     def _capture(self, batch: Batch) -> _Graph:
         device = self._eager.recurrent.device
         num_rows = len(batch.input_ids)

@@ -33,6 +33,16 @@ class Stepper(Protocol):
         """Rows that begin anew start from an empty memory, the others from `carried`."""
         ...
 
+    def carried_past(
+        self, batch: Batch, carried: tuple[State, ...] | None
+    ) -> tuple[State, ...] | None:
+        """Returns what is carried on when a batch is left out: the states that it starts from.
+
+        Rows that begin anew with it are empty, so that they do not go on with their old text. The
+        states are cut off from the gradient; there are none if the batch carries none.
+        """
+        ...
+
 
 class EagerStepper:
     """Computes the gradients operation by operation, on any device."""
@@ -54,6 +64,15 @@ class EagerStepper:
         batch = batch.map(lambda tensor: tensor.to(device, non_blocking=True))
         start = self.start_states(batch.resets, carried, len(batch.input_ids))
         return self.run(batch, start)
+
+    def carried_past(
+        self, batch: Batch, carried: tuple[State, ...] | None
+    ) -> tuple[State, ...] | None:
+        """See `Stepper`."""
+        if not batch.carry_len:
+            return None
+        start = self.start_states(batch.resets, carried, len(batch.input_ids))
+        return tuple(state.detach() for state in start)
 
     def start_states(
         self,

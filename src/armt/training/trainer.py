@@ -155,7 +155,9 @@ class Trainer:
             result = stepper(batch, self.carried)
             norm = descend(self.optimizer, self.progress, self.config.max_skipped, self.folder)
             # A state that is not finite would spoil all steps after it: its text is left out too.
-            if not self.progress.num_skipped_in_row:
+            if self.progress.num_skipped_in_row:
+                self.carried = stepper.carried_past(batch, self.carried)
+            else:
                 self.carried = result.carried
             self._count(result, batch.num_tokens)
             self._after_step(number, norm)
