@@ -21,8 +21,7 @@ from transformers import (
 from armt import ARMTConfig, NoMemoryConfig, Recurrent
 from armt.core.errors import BackboneError, ConfigError, StorageError, UnknownNameError
 from armt.recurrence.auto import ArmtConfig, ArmtForCausalLM, register_auto_classes
-from armt.recurrence.pretrained import load_memory
-from tiny import FAMILIES, VOCAB, assert_same_state, backbone, random_ids, recurrent
+from tiny import FAMILIES, assert_same_state, backbone, random_ids, recurrent
 
 MEMORY = ARMTConfig(num_memory_tokens=2, d_mem=4)
 WEIGHTS = "model.safetensors"
@@ -280,84 +279,34 @@ def test_a_failing_disk_leaves_the_old_model(tmp_path, monkeypatch, step):
     assert_same_model(Recurrent.from_pretrained(tmp_path), model)
 
 
+@pytest.mark.parametrize("name", [WEIGHTS, "config.json"])
+def test_a_failure_between_two_files_is_told_as_one(tmp_path, name):
+    model, other = recurrent(MEMORY), recurrent(MEMORY, seed=1)
+    model.save_pretrained(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()  # nothing can be moved there
+    with pytest.raises(StorageError) as caught:
+        other.save_pretrained(tmp_path)
+    message = str(caught.value)
+    assert "may be of this save and others of the one before" in message
+    assert "untouched" not in message
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_failure_before_the_first_file_leaves_the_folder(tmp_path, monkeypatch):
+    model, other = recurrent(MEMORY), recurrent(MEMORY, seed=1)
+    model.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(ArmtConfig, "save_pretrained", fail_with(errno.EIO))
+        with pytest.raises(StorageError, match="What was there is untouched"):
+            other.save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_full_disk_is_seen_before_writing(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
     with pytest.raises(StorageError, match=r"needs [\d,]+ bytes and 100 are free"):
         recurrent(MEMORY).save_pretrained(tmp_path / "new")
     assert names_in(tmp_path) == set()
-
-
-@pytest.mark.parametrize("memory", [MEMORY, NoMemoryConfig()])
-def test_the_memory_alone(tmp_path, memory):
-    model = recurrent(memory, bptt_depth=2)
-    model.save_memory(tmp_path)
-    assert names_in(tmp_path) == {"memory.safetensors", "memory_config.json"}
-    loaded = load_memory(backbone(), tmp_path)
-    assert_same_model(loaded, model)
-    assert loaded.recurrence == model.recurrence
-
-
-def test_the_memory_on_the_backbone_in_another_precision(tmp_path):
-    recurrent(MEMORY).float().save_memory(tmp_path)
-    loaded = load_memory(backbone().float().bfloat16(), tmp_path)
-    assert {value.dtype for value in loaded.parameters()} == {torch.bfloat16}
-    assert loaded(random_ids(1, 9)).logits.isfinite().all()
-
-
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (lambda: backbone(seed=1), r"backbone_values: expected \w+, found \w+"),
-        (lambda: backbone(rms_norm_eps=0.5), r"backbone_config: expected \w+, found \w+"),
-        (lambda: backbone("qwen2"), "model_type: expected llama, found qwen2"),
-        (lambda: backbone(vocab_size=VOCAB + 1), "backbone_values"),
-    ],
-)
-def test_the_memory_of_another_backbone(tmp_path, make, reason):
-    recurrent(MEMORY).save_memory(tmp_path)
-    other = make()
-    with pytest.raises(BackboneError, match=f"trained on another backbone.*{reason}"):
-        _ = load_memory(other, tmp_path)
-    assert not isinstance(other, Recurrent)
-
-
-def test_a_damaged_memory(tmp_path):
-    recurrent(MEMORY).save_memory(tmp_path)
-    path = tmp_path / "memory.safetensors"
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    _ = path.write_bytes(data)
-    with pytest.raises(BackboneError, match=r"memory file '.*' is damaged: tensor '"):
-        _ = load_memory(backbone(), tmp_path)
-    path.unlink()
-    with pytest.raises(BackboneError, match="No memory file at"):
-        _ = load_memory(backbone(), tmp_path)
-
-
-def test_memory_files_of_different_saves(tmp_path):
-    recurrent(MEMORY).save_memory(tmp_path / "one")
-    recurrent(MEMORY, seed=1).save_memory(tmp_path / "two")
-    _ = shutil.copy(tmp_path / "two" / "memory.safetensors", tmp_path / "one")
-    with pytest.raises(BackboneError, match=r"different saves: expected digest \w+, found \w+"):
-        _ = load_memory(backbone(), tmp_path / "one")
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("{", "Cannot read"),
-        ("{}", "expected the fields base, memory"),
-        ("3", "expected the fields"),
-    ],
-)
-def test_a_damaged_memory_config(tmp_path, text, reason):
-    recurrent(MEMORY).save_memory(tmp_path)
-    _ = (tmp_path / "memory_config.json").write_text(text)
-    with pytest.raises(BackboneError, match=reason):
-        _ = load_memory(backbone(), tmp_path)
-
-
-def test_a_folder_without_memory(tmp_path):
-    with pytest.raises(BackboneError, match=r"No saved memory in '.*': no memory_config\.json"):
-        _ = load_memory(backbone(), tmp_path)

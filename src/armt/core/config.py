@@ -30,19 +30,28 @@ class Config(ABC):
         return typing.cast("dict[str, PlainTree]", _plain(dataclasses.asdict(self)))
 
     @classmethod
-    def from_dict(cls, options: Mapping[str, object]) -> Self:
-        """Makes the config from plain data.
+    def from_dict(cls, options: object) -> Self:
+        """Makes the config from plain data, which may come from a file that anyone can edit.
+
+        Args:
+            options: values by name; every other kind of data is refused.
 
         Raises:
-            ConfigError: an option is unknown or has a wrong value.
+            ConfigError: an option is unknown, missing or wrong, or there are no names.
         """
-        fields = {field.name: field for field in dataclasses.fields(cls)}
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"{cls.__name__} is made of options by name. Got {options!r}.")
         hints = typing.get_type_hints(cls)
+        known = [field.name for field in dataclasses.fields(cls)]
         values: dict[str, object] = {}
-        for name, value in options.items():
-            if name not in fields:
-                raise _unknown_option(cls.__name__, name, list(fields))
-            values[name] = coerce(value, hints[name], f"{cls.__name__}.{name}")
+        for name, value in typing.cast("Mapping[object, object]", options).items():
+            if name not in known:
+                raise _unknown_option(cls.__name__, str(name), known)
+            values[str(name)] = coerce(value, hints[str(name)], f"{cls.__name__}.{name}")
+        missing = [f"`{name}`" for name in _required(cls) if name not in values]
+        if missing:
+            given = ", ".join(values) or "nothing"
+            raise ConfigError(f"{cls.__name__} needs {', '.join(missing)}. Got {given}.")
         return cls(**typing.cast("dict[str, typing.Any]", values))
 
     def replaced(self, path: str, value: object) -> Self:
@@ -168,12 +177,12 @@ def _try_coerce(value: object, option: object, name: str) -> tuple[bool, object]
         return _try_sequence(value, option, name)
     if isinstance(option, type) and issubclass(option, Config):
         if isinstance(value, Mapping):
-            return True, option.from_dict(typing.cast("Mapping[str, object]", value))
+            return True, option.from_dict(typing.cast("object", value))
         return isinstance(value, option), value
     if isinstance(value, str) and option in (int, float, bool):
         return _parse(value, typing.cast("type", option))
     if option is float and isinstance(value, int) and not isinstance(value, bool):
-        return True, float(value)
+        return _parse(value, float)
     if option is int and isinstance(value, bool):
         return False, None
     return (isinstance(option, type) and isinstance(value, option)), value
@@ -193,13 +202,13 @@ def _try_sequence(value: object, option: object, name: str) -> tuple[bool, objec
     return True, tuple(made) if typing.get_origin(option) is tuple else made
 
 
-def _parse(text: str, kind: type) -> tuple[bool, object]:
+def _parse(told: str | int, kind: type) -> tuple[bool, object]:
     if kind is bool:
         known = {"true": True, "false": False, "1": True, "0": False}
-        return text.lower() in known, known.get(text.lower())
+        return str(told).lower() in known, known.get(str(told).lower())
     try:
-        return True, kind(text)
-    except ValueError:
+        return True, kind(told)
+    except (ValueError, OverflowError):  # a whole number may be too large for a float
         return False, None
 
 
@@ -225,6 +234,15 @@ def _plain(value: object) -> PlainTree:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in typing.cast("list[object]", value)]
     return typing.cast("Plain", value)
+
+
+def _required(owner: type[Config]) -> list[str]:
+    """Returns the options that have no default."""
+    return [
+        field.name
+        for field in dataclasses.fields(owner)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
 
 
 def _unknown_option(owner: str, name: str, known: list[str]) -> ConfigError:
