@@ -112,6 +112,35 @@ def assert_rows_that_read_unequally_are_apart(
         torch.testing.assert_close(rows, alone.logits, rtol=rtol, atol=atol)
 
 
+def assert_rows_have_gradients_of_their_own(
+    model: Recurrent, lengths: list[int], *, rtol: float = 1e-9, atol: float = 1e-11
+) -> None:
+    """Checks that a batch of texts of different lengths has the gradients of each of them alone.
+
+    The loss stands at each text's last token.
+    """
+    width, num_rows = max(lengths), len(lengths)
+    ids, mask = random_ids(num_rows, width), torch.zeros(num_rows, width, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        mask[row, :length] = 1
+    together = model(ids, attention_mask=mask).logits
+    ends = [together[row, length - 1] for row, length in enumerate(lengths)]
+    found = _gradients(model, torch.stack(ends))
+    alone = [model(ids[row : row + 1, :length]) for row, length in enumerate(lengths)]
+    expected = _gradients(model, torch.stack([each.logits[0, -1] for each in alone]))
+    for name, gradient in expected.items():
+        assert torch.allclose(found[name], gradient, rtol=rtol, atol=atol), name
+
+
+def _gradients(model: Recurrent, ends: Tensor) -> dict[str, Tensor]:
+    model.zero_grad()
+    torch.autograd.backward(ends.square().sum())
+    return {
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+    }
+
+
 def isolated_logits(base: PreTrainedModel, ids: Tensor, segment_len: int = SEGMENT_LEN) -> Tensor:
     """Returns the logits of a model without memory that sees each segment by itself."""
     parts = [base(input_ids=part).logits for part in ids.split(segment_len, dim=1)]

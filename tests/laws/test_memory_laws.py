@@ -5,6 +5,7 @@ the memory matters for what is compared.
 """
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from armt.recurrence.state_file import load_state, save_state
 from laws.doors import read_through, write_through
 from tiny import (
     SEGMENT_LEN,
+    assert_rows_have_gradients_of_their_own,
     assert_same_state,
     backbone,
     isolated_logits,
@@ -153,6 +155,16 @@ def test_law_6_truncation_cuts_at_the_depth_asked(subject, depth, num_tokens):
     reached = [part.grad is not None and float(part.grad.abs().sum()) > 0 for part in embedded]
     reach = 0 if not subject.carries_gradients else 4 if depth is None else depth
     assert reached == [segment >= 4 - reach for segment in range(5)]
+
+
+@pytest.mark.parametrize("schedule", ["sequential", "waves"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_law_6_each_row_is_cut_from_its_own_end(subject, depth, schedule):
+    model = subject.model(bptt_depth=depth)
+    if schedule == "waves" and wave_obstacle(model) is not None:
+        return
+    model.recurrence = replace(model.recurrence, schedule=schedule)
+    assert_rows_have_gradients_of_their_own(model, [16, 10, 3, 13])
 
 
 def test_law_6_truncation_changes_no_value(subject):

@@ -22,7 +22,8 @@ class RecurrenceConfig(Config):
     """Segments that a loss's gradient goes back through the memory; none for all of them.
 
     The text is cut, from its end, into stretches of `bptt_depth + 1` segments, and the state is
-    detached between them: the last segment's loss reaches exactly `bptt_depth` segments back.
+    detached between them: the last segment's loss reaches exactly `bptt_depth` segments back. Each
+    row of a batch is cut from its own end, whatever the others' lengths.
     """
 
     schedule: Literal["auto", "sequential", "waves"] = "auto"
@@ -59,7 +60,10 @@ class RecurrenceConfig(Config):
         return self.segment_len - self.overlap_len
 
     def is_cut_before(self, segment: int, num_segments: int) -> bool:
-        """Whether the gradient stops between segment number `segment` and the one before it."""
-        if self.bptt_depth is None:
+        """Whether the gradient stops between segment number `segment` and the one before it.
+
+        It does not behind the end of a text of `num_segments`.
+        """
+        if self.bptt_depth is None or segment >= num_segments:
             return False
         return (num_segments - segment) % (self.bptt_depth + 1) == 0

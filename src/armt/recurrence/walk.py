@@ -44,6 +44,9 @@ class Walk:
         self.schedule, self.recurrence = schedule, recurrence
         self.packed, self.targets, self.is_kept = packed, targets, is_kept
         self.losses = LossSum()
+        # an overlap that waits at the end for more text is no segment that a loss could start from
+        lengths = (packed.lengths - recurrence.overlap_len).clamp_min(1)
+        self._num_segments: list[int] = (-(-lengths // recurrence.segment_len)).tolist()
         self._kept: list[tuple[Segment, Int[Tensor, " N"], Float[Tensor, "B N V"]]] = []
 
     def run(self, state: RecurrentState, carry_len: int | None = None) -> RecurrentState:
@@ -59,10 +62,11 @@ class Walk:
         carried = None if carry_len is None else self._carried_text(carry_len)
         current, layers = state, state.layers
         for together in self._together():
+            current = self._cut(current, together[0])
             if len(together) > 1:
                 current, tapped = self._ride(together, current, carry_len)
             else:
-                current = self._visit(together[0], self._cut(current, together[0]))
+                current = self._visit(together[0], current)
                 tapped = current.layers if together[0].stop == carry_len else None
             layers = layers if tapped is None else tapped
         if carry_len is None:
@@ -71,28 +75,48 @@ class Walk:
         return RecurrentState(layers=layers, **text.remainder(state, self.recurrence))
 
     def _together(self) -> Iterator[list[Segment]]:
-        """Yields the segments, those that can ride in waves together."""
+        """Yields the segments, those that can ride in waves together.
+
+        Waves cut all rows or none, so that a ride begins anew where some rows are cut.
+        """
         riding: list[Segment] = []
         for segment in self.packed.segments(self.recurrence.segment_len):
-            if not segment.is_whole and not len(self._columns(segment)):
-                continue
-            if self.waves is not None and segment.is_whole and segment.rows is None:
-                riding.append(segment)
-                continue
-            if riding:
+            is_riding = self.waves is not None and segment.is_whole and segment.rows is None
+            if riding and not (is_riding and self._cuts_alike(segment)):
                 yield riding
                 riding = []
-            yield [segment]
+            if is_riding:
+                riding.append(segment)
+            else:
+                yield [segment]
         if riding:
             yield riding
 
-    def _is_cut(self, segment: Segment) -> bool:
-        segment_len = self.recurrence.segment_len
-        num_segments = -(-int(self.packed.lengths.max()) // segment_len)
-        return self.recurrence.is_cut_before(segment.start // segment_len, num_segments)
+    def _cuts(self, segment: Segment) -> list[bool]:
+        """For each row whether no gradient goes from the segment to those before.
+
+        A row that has no part in it is not cut: its state stays what its own text made it.
+        """
+        number = segment.start // self.recurrence.segment_len
+        cuts = [self.recurrence.is_cut_before(number, count) for count in self._num_segments]
+        if segment.rows is None:
+            return cuts
+        rows = set(segment.rows.tolist())
+        return [is_cut and row in rows for row, is_cut in enumerate(cuts)]
+
+    def _cuts_alike(self, segment: Segment) -> bool:
+        cuts = self._cuts(segment)
+        return all(cuts) or not any(cuts) or not torch.is_grad_enabled()
 
     def _cut(self, state: RecurrentState, segment: Segment) -> RecurrentState:
-        return state.detach() if self._is_cut(segment) else state
+        cuts = self._cuts(segment)
+        if all(cuts):
+            return state.detach()
+        if self._cuts_alike(segment):
+            return state
+        is_cut = torch.tensor(cuts).to(self.packed.ids.device, non_blocking=True)
+        layers = tuple(layer.detach().where(is_cut, layer) for layer in state.layers)
+        return state.with_layers(layers)
 
     def _ride(
         self, segments: list[Segment], state: RecurrentState, carry_len: int | None
@@ -111,7 +135,7 @@ class Walk:
                 self._collect(segments[arrival.number], columns, logits)
 
         for number, segment in enumerate(segments):
-            rider = Rider(number, self._is_cut(segment), segment.stop == carry_len)
+            rider = Rider(number, all(self._cuts(segment)), segment.stop == carry_len)
             is_tapped = is_tapped or rider.is_tapped
             collect(schedule.push(self.packed.ids[:, segment.start : segment.stop], rider))
         for arrival in schedule.finish():
@@ -133,11 +157,13 @@ class Walk:
         return PackedText(packed.ids[:, :carry_len], lengths, None)
 
     def _visit(self, segment: Segment, state: RecurrentState) -> RecurrentState:
+        columns = self._columns(segment)
+        if not segment.is_whole and not len(columns):
+            return state
         ids, layers = self.packed.ids[:, segment.start : segment.stop], state.layers
         if segment.rows is not None:
             ids = ids[segment.rows.to(ids.device)]
             layers = tuple(layer.select_rows(segment.rows) for layer in layers)
-        columns = self._columns(segment)
         wanted = on_device(columns, ids.device) if len(columns) else None
         result = self.schedule.run(ids, layers, is_whole=segment.is_whole, logits_at=wanted)
         if result.logits is not None:
