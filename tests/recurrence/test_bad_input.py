@@ -8,9 +8,11 @@ import torch
 from armt import ARMTConfig, attach
 from armt.backbones.tiny import TinyBackboneConfig
 from armt.core.errors import BackboneError, ConfigError, StateError, StateFileError
+from armt.memories.hmt import HMTConfig
 from armt.memories.memlong import EMBEDDERS, MemLongConfig
 from armt.memories.memoryllm import MemoryLLMConfig
 from armt.memories.mplus import MPlusConfig
+from armt.memories.rmt import RMTConfig
 from armt.memories.rmt_r import RMTRConfig
 from armt.recurrence.state_file import load_state, save_state
 from tiny import SEGMENT_LEN, assert_same_state, backbone, random_ids, recurrent
@@ -27,6 +29,10 @@ def assert_untouched(base, plain):
     assert type(base) is type(plain)
     assert not hasattr(base, "memory")
     assert not any("_port" in module.__dict__ for module in base.modules())
+    assert vars(base).keys() == vars(plain).keys()
+    for module, other in zip(base.modules(), plain.modules(), strict=True):
+        assert type(module) is type(other)
+    assert base.config._attn_implementation == plain.config._attn_implementation
     assert base.config.to_dict() == plain.config.to_dict()
     for name, value in plain.state_dict().items():
         assert torch.equal(base.state_dict()[name], value)
@@ -102,3 +108,60 @@ def test_without_a_position_left_for_a_memory_token_the_longest_segment_is_told(
         _ = attach(base, config, most + 1)
     assert_untouched(base, backbone(family))
     assert attach(base, config, most).recurrence.segment_len == most
+
+
+@pytest.mark.parametrize("remedy", ["auto", "sequential"])
+@pytest.mark.parametrize(
+    ("family", "config", "obstacle"),
+    [
+        ("mixtral", ARMTConfig(num_memory_tokens=2, d_mem=4), "which experts run"),
+        ("mixtral", POOL, "which experts run"),
+        ("llama", PASSAGES, "grows from segment to segment"),
+        ("llama", PLUS, "grows from segment to segment"),
+        ("llama", RMTConfig(num_memory_tokens=2), "does not stay in its layer"),
+        ("llama", HMTConfig(num_cached=3, num_sensory=2), "does not stay in its layer"),
+    ],
+)
+def test_a_model_that_cannot_wave_stays_as_it_was_and_takes_the_remedy(
+    family, config, obstacle, remedy
+):
+    base, plain = backbone(family), backbone(family)
+    with pytest.raises(ConfigError, match=f"{obstacle}.*schedule='auto' or 'sequential'"):
+        _ = attach(base, config, SEGMENT_LEN, schedule="waves")
+    assert_untouched(base, plain)
+    ids = random_ids(2, 3 * SEGMENT_LEN)
+    torch.testing.assert_close(base(ids).logits, plain(ids).logits, rtol=0, atol=0)
+    _ = torch.manual_seed(1)
+    model = attach(base, config, SEGMENT_LEN, schedule=remedy)
+    _ = torch.manual_seed(1)
+    expected = attach(plain, config, SEGMENT_LEN, schedule=remedy)(ids).logits
+    torch.testing.assert_close(model(ids).logits, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("memory", "options", "message", "remedy"),
+    [
+        (POOL, {"segment_len": 0}, "at least 1", {"segment_len": 1}),
+        (POOL, {"segment_len": 4, "overlap_len": 4}, "less than", {"overlap_len": 3}),
+        (POOL, {"segment_len": 4, "bptt_depth": -1}, "negative", {"bptt_depth": 0}),
+        (POOL, {"segment_len": 4, "schedule": "wave"}, "'waves'", {"schedule": "waves"}),
+        (HMTConfig(num_sensory=5), {"segment_len": 4}, "at least 5", {"segment_len": 5}),
+    ],
+)
+def test_a_refused_recurrence_leaves_the_model_as_it_was(memory, options, message, remedy):
+    base = backbone()
+    with pytest.raises(ConfigError, match=message):
+        _ = attach(base, memory, **options)
+    assert_untouched(base, backbone())
+    assert attach(base, memory, **(options | remedy))(random_ids(1, 9)).logits.isfinite().all()
+
+
+def test_a_model_that_checkpoints_reentrantly_stays_as_it_was_and_takes_the_remedy():
+    base, plain = backbone(), backbone()
+    for model in (base, plain):
+        model.gradient_checkpointing_enable({"use_reentrant": True})
+    with pytest.raises(ConfigError, match="Enable it again with False"):
+        _ = attach(base, POOL, SEGMENT_LEN)
+    assert_untouched(base, plain)
+    base.gradient_checkpointing_enable({"use_reentrant": False})
+    assert attach(base, POOL, SEGMENT_LEN)(random_ids(1, 9)).logits.isfinite().all()

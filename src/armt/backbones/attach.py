@@ -168,6 +168,13 @@ def open_ports(layers: Sequence[nn.Module], ports: Sequence[Port]) -> None:
         layer.__class__ = _with_port(type(layer))
 
 
+def close_ports(layers: Sequence[nn.Module]) -> None:
+    """Takes the ports off again, so that the layers are what they were."""
+    for layer in layers:
+        del layer.__dict__["_port"]
+        layer.__class__ = type(layer).__bases__[0]
+
+
 @contextmanager
 def bound(
     layers: Sequence[nn.Module], states: Sequence[State], visit: Visit

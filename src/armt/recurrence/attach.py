@@ -5,7 +5,7 @@ from typing import Any, Literal, cast
 
 from transformers import PreTrainedModel
 
-from armt.backbones.attach import ResidualPort, TokenPort, open_ports
+from armt.backbones.attach import ResidualPort, TokenPort, close_ports, open_ports
 from armt.backbones.huggingface import (
     TESTED_FAMILIES,
     Anatomy,
@@ -59,23 +59,42 @@ def attach(
         schedule=schedule, is_compiled=is_compiled,
     )  # fmt: skip
     _check_segment_len(anatomy, segment_len, stack)
-    recurrent = _assembled(model, anatomy, stack, recurrence)
-    if schedule == "waves":
-        _ = choose_waves(recurrent)
-    return recurrent
+    return _assembled(model, anatomy, stack, recurrence)
 
 
 def _assembled(
     model: PreTrainedModel, anatomy: Anatomy, stack: MemoryStack, recurrence: RecurrenceConfig
 ) -> Recurrent:
-    """Returns the model with its memory, which is in the same mode."""
+    """Returns the model with its memory, which is in the same mode; refused it is as before."""
+    kind, attention = type(model), _attention_of(model)
     _open_ports(model, anatomy, stack, recurrence.segment_len)
     model.__class__ = _recurrent_class(type(model))
     recurrent = cast("Recurrent", model)
     recurrent.memory = stack.train(model.training)
     recurrent.recurrence = recurrence
     recurrent.anatomy = anatomy
+    try:
+        if recurrence.schedule == "waves":
+            _ = choose_waves(recurrent)  # looks at layers that have their memories
+    except ConfigError:
+        _take_apart(recurrent, kind, attention)
+        raise
     return recurrent
+
+
+def _take_apart(model: Recurrent, kind: type[PreTrainedModel], attention: str) -> None:
+    """Makes a model what it was before it was assembled."""
+    if model.memory.is_layer_local:
+        close_ports(model.anatomy.layers)
+    for name in ("memory", "recurrence", "anatomy"):
+        delattr(model, name)
+    model.__class__ = cast("Any", kind)
+    if _attention_of(model) != attention:
+        model.set_attn_implementation(attention)
+
+
+def _attention_of(model: PreTrainedModel) -> str:
+    return str(getattr(model.config.get_text_config(), "_attn_implementation", ""))
 
 
 def _open_ports(
