@@ -228,7 +228,7 @@ def test_the_state_may_be_taken_before_the_end(model, num_carried):
     torch.testing.assert_close(found.logits, whole.logits, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("carry_len", [SEGMENT_LEN - 1, 4 * SEGMENT_LEN])
+@pytest.mark.parametrize("carry_len", [-SEGMENT_LEN, SEGMENT_LEN - 1, 4 * SEGMENT_LEN])
 def test_the_state_is_taken_after_whole_segments(model, carry_len):
     with pytest.raises(DataError, match=f"Got {carry_len}"):
         _ = model(random_ids(2, NUM_TOKENS), carry_len=carry_len)

@@ -146,11 +146,11 @@ class Walk:
     def _carried_text(self, carry_len: int) -> PackedText:
         """Returns the first tokens of the text, which must be whole segments of every row."""
         packed, segment_len = self.packed, self.recurrence.segment_len
-        is_there = packed.source is None and carry_len <= packed.ids.shape[1]
+        is_there = packed.source is None and 0 <= carry_len <= packed.ids.shape[1]
         if not is_there or carry_len % segment_len:
             raise DataError(
-                f"`carry_len` must be whole segments of {segment_len} tokens of a text without "
-                "padding or overlap, from a state without pending tokens. Got "
+                f"`carry_len` must be 0 or whole segments of {segment_len} tokens of a text "
+                "without padding or overlap, from a state without pending tokens. Got "
                 f"{carry_len}."
             )
         lengths = torch.full_like(packed.lengths, carry_len)
