@@ -1,4 +1,5 @@
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def folder(run_folder, tmp_path) -> Path:
 
 
 def steps_in(folder: Path) -> list[int]:
-    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("checkpoints/*"))
+    found = [path for path in folder.glob("checkpoints/*") if not path.suffix]
+    return sorted(int(path.name.removeprefix("step-")) for path in found)
 
 
 def newest(folder: Path) -> Path:
@@ -46,7 +48,8 @@ def test_the_newest_one_is_taken(folder):
 @pytest.mark.parametrize("name", [f"{name}.safetensors" for name in FILES] + ["manifest.json"])
 def test_without_one_of_its_files_it_does_not_count(folder, name):
     (newest(folder) / name).unlink()
-    assert step_resumed(folder) == 3
+    with pytest.warns(UserWarning, match=rf"step-00000006' \({name} is missing\)"):
+        assert step_resumed(folder) == 3
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -55,36 +58,54 @@ def test_with_a_flipped_byte_it_does_not_count(folder, name):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     _ = path.write_bytes(content)
-    assert step_resumed(folder) == 3
+    with pytest.warns(UserWarning, match=rf"step-00000006' \({name}\.safetensors is damaged\)"):
+        assert step_resumed(folder) == 3
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", "[]"])
-def test_with_a_broken_manifest_it_does_not_count(folder, text):
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"progress": {"new": 1}, "digests": {}}'])
+def test_with_a_manifest_that_cannot_be_used_it_does_not_count(folder, text):
     _ = (newest(folder) / "manifest.json").write_text(text)
-    assert step_resumed(folder) == 3
+    with pytest.warns(UserWarning, match=r"from '.*step-00000003'.*manifest.json is damaged or of"):
+        assert step_resumed(folder) == 3
 
 
 def test_an_empty_folder_does_not_count(folder):
     for path in newest(folder).iterdir():
         path.unlink()
-    assert step_resumed(folder) == 3
+    with pytest.warns(UserWarning, match=r"manifest\.json is missing"):
+        assert step_resumed(folder) == 3
 
 
-def test_without_a_whole_one_the_run_begins_anew(folder):
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(folder):
     for path in folder.glob("checkpoints/*/manifest.json"):
         path.unlink()
+    with pytest.raises(StateError, match=r"step-00000006' .*step-00000003' .*to start anew"):
+        _ = step_resumed(folder)
+    shutil.rmtree(folder / "checkpoints")
     assert step_resumed(folder) == 0
 
 
+def test_a_disk_that_does_not_give_a_checkpoint_is_told(folder, monkeypatch):
+    """It may be whole, so the run does not go on from the one before."""
+
+    def broken(path):
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(checkpoint, "load_file", broken)
+    with pytest.raises(StorageError, match=r"step-00000006': Input/output error\. Check the disk"):
+        _ = step_resumed(folder)
+
+
 def test_damaged_ones_do_not_push_out_good_ones(folder):
+    trainer = carried_trainer(carried_run(), folder)
     for path in folder.glob("checkpoints/*/manifest.json"):
         path.unlink()
-    trainer = carried_trainer(carried_run(), folder)
     for step in (1, 2):
         trainer.progress.step = step
         made = save_checkpoint(folder, trainer.recurrent, trainer.optimizer, trainer.progress, None)
         assert (made / "manifest.json").exists()
-    assert step_resumed(folder) == 2
+    with pytest.warns(UserWarning, match=r"step-00000006' .*step-00000003' "):
+        assert step_resumed(folder) == 2
 
 
 def test_two_are_kept(folder):
@@ -110,8 +131,59 @@ def test_a_save_that_breaks_off_leaves_the_one_before(folder, monkeypatch):
     monkeypatch.setattr(checkpoint, "save_file", save_file)
     with pytest.raises(StorageError, match="No space left"):
         _ = save_checkpoint(folder, trainer.recurrent, trainer.optimizer, Progress(step=9), None)
-    assert steps_in(folder) == [3, 6, 9]
-    assert step_resumed(folder) == 6
+    assert steps_in(folder) == [3, 6]
+    with pytest.warns(UserWarning, match=r"step-00000009\.tmp' \(its writing was broken off\)"):
+        assert step_resumed(folder) == 6
+    monkeypatch.undo()
+    _ = save_checkpoint(folder, trainer.recurrent, trainer.optimizer, Progress(step=9), None)
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "step-00000006",
+        "step-00000009",
+    ]
+
+
+def test_a_first_save_that_breaks_off_is_told_and_the_run_begins(folder):
+    shutil.rmtree(folder / "checkpoints" / "step-00000003")
+    _ = newest(folder).rename(newest(folder).with_suffix(".tmp"))
+    with pytest.warns(UserWarning, match=r"goes on from the start\. Not used: .*broken off"):
+        assert step_resumed(folder) == 0
+
+
+class Killed(BaseException):
+    """The end of a process, which nothing cleans up after."""
+
+
+@pytest.mark.parametrize("place", range(9))
+def test_a_kill_never_costs_the_newest_one(folder, monkeypatch, place):
+    """Nor where it is written again, as a finished run does that is called again."""
+    trainer = carried_trainer(carried_run(), folder)
+    calls = []
+
+    def killed_at(call):
+        def change(*arguments, **options):
+            calls.append(call)
+            if len(calls) == place + 1:
+                raise Killed
+            return call(*arguments, **options)
+
+        return change
+
+    monkeypatch.setattr(checkpoint, "save_file", killed_at(checkpoint.save_file))
+    monkeypatch.setattr(checkpoint, "write_text", killed_at(checkpoint.write_text))
+    monkeypatch.setattr(shutil, "rmtree", killed_at(shutil.rmtree))
+    monkeypatch.setattr(Path, "rename", killed_at(Path.rename))
+    try:
+        trainer._save()
+    except Killed:
+        monkeypatch.undo()
+        with warnings.catch_warnings(action="ignore"):
+            assert step_resumed(folder) == 6
+            carried_trainer(carried_run(), folder)._save()
+    assert (len(calls) == place + 1) == (place < 8)
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "step-00000003",
+        "step-00000006",
+    ]
 
 
 def test_states_of_another_shape_are_told(folder):

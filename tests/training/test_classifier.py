@@ -1,6 +1,7 @@
 """An encoder is trained in stages, repeats bit for bit, and is read back from its folder."""
 
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -154,11 +155,13 @@ def test_a_damaged_checkpoint_does_not_count_and_a_foreign_one_is_refused(
     _ = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path).train(lambda _: None)
     newest = tmp_path / "checkpoints" / "step-00000006"
     _ = (newest / "model.safetensors").write_bytes(b"half")
-    again = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+    with pytest.warns(UserWarning, match=r"step-00000006' \(model\.safetensors is damaged\)"):
+        again = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
     assert again.progress.step == 4
     with pytest.raises(ConfigError, match=r"other options \(seed\)"):
         _ = ClassifierTrainer(again.model, task, replace(run, seed=1), tmp_path)
     other = replace(run, memory=RMTConfig(num_memory_tokens=1))
+    shutil.rmtree(newest)
     with pytest.raises(StateError, match=r"another model: 1 differ, such as `memory\.layers"):
         _ = ClassifierTrainer(build_classifier(other, encoder), task, run, tmp_path)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from armt.core.errors import StateError
+from armt.core.errors import StateError, StorageError
 from armt.core.files import atomic_path, write_text
 from armt.core.shapes import Tensor
 from armt.core.state import State
@@ -24,6 +25,8 @@ from armt.training.optim import MasterAdamW
 _MANIFEST = "manifest.json"
 _FILES = ("model", "optimizer", "random", "carried")
 _NUM_KEPT = 2
+_UNFINISHED, _REPLACED = ".tmp", ".old"
+"""Endings of the folders of checkpoints that are being written, and replaced by one of the step."""
 
 
 @dataclass
@@ -49,7 +52,11 @@ def save_checkpoint(
 ) -> Path:
     """Writes a checkpoint beside the older ones and removes all but the newest two.
 
-    The manifest, with the digest of every file, is written last: without it there is no checkpoint.
+    It has its name, and counts, once it is whole, so that one of the same step counts until then.
+    The manifest holds the digest of every file.
+
+    Raises:
+        StorageError: the disk is full or refuses the checkpoint; those that were there count.
     """
     target = folder / "checkpoints" / f"step-{progress.step:08d}"
     files = {
@@ -58,20 +65,33 @@ def save_checkpoint(
         "random": _random_tensors(model.device),
         "carried": _carried_tensors(carried),
     }
-    if target.exists():
-        shutil.rmtree(target)
-    digests: dict[str, str] = {}
+    for path in _unfinished(folder):
+        shutil.rmtree(path)
+    made, digests = target.with_suffix(_UNFINISHED), dict[str, str]()
     for name, tensors in files.items():
-        with atomic_path(target / f"{name}.safetensors") as path:
+        with atomic_path(made / f"{name}.safetensors") as path:
             save_file(_owned(tensors), path)
             digests[name] = _digest(path)
     manifest = {"progress": asdict(progress), "digests": digests}
-    write_text(target / _MANIFEST, json.dumps(manifest, indent=2))
+    write_text(made / _MANIFEST, json.dumps(manifest, indent=2))
+    _put(made, target)
     # One of a later step is there only if it is damaged; it must not push out the good ones.
-    older = [path for path in _checkpoints(folder) if path.name < target.name]
+    older = [path for path in _checkpoints(folder) if path.stem < target.name]
     for path in older[_NUM_KEPT - 1 :]:
         shutil.rmtree(path)
     return target
+
+
+def _put(made: Path, target: Path) -> None:
+    """Gives a whole checkpoint its name; one that has it goes, but counts until then."""
+    replaced = target.with_suffix(_REPLACED)
+    if target.exists():
+        if replaced.exists():
+            shutil.rmtree(replaced)
+        _ = target.rename(replaced)
+    _ = made.rename(target)
+    if replaced.exists():
+        shutil.rmtree(replaced)
 
 
 def resume_or_begin(
@@ -83,7 +103,8 @@ def resume_or_begin(
     run that goes on has their states from its checkpoint. Several processes of one draw apart.
 
     Raises:
-        StateError: it is that of another model.
+        StateError: it is that of another model, or there are checkpoints but none is whole.
+        StorageError: the disk does not give it.
     """
     found = load_newest(folder, model, optimizer)
     if found is not None:
@@ -96,19 +117,41 @@ def resume_or_begin(
 def load_newest(
     folder: Path, model: Recurrent | RecurrentClassifier, optimizer: MasterAdamW
 ) -> tuple[Progress, tuple[State, ...] | None] | None:
-    """Loads the newest whole checkpoint into model and optimiser; nothing if there is none.
+    """Loads the newest whole checkpoint into model and optimiser; nothing if there is none at all.
+
+    Newer ones that are not whole are named in a warning.
 
     Raises:
-        StateError: it is that of another model.
+        StateError: it is that of another model, or there are checkpoints but none is whole.
+        StorageError: the disk does not give it.
     """
-    for path in _checkpoints(folder):
-        found = _read_valid(path)
-        if found is not None:
-            fill(model, found.files["model"], path)
-            optimizer.load_tensors(found.files["optimizer"])
-            _set_random(found.files["random"], model.device)
-            return found.progress, _carried_states(model, found.files["carried"])
+    skipped = [f"'{path}' (its writing was broken off)" for path in _unfinished(folder)]
+    paths = _checkpoints(folder)
+    for path in paths:
+        try:
+            found = _read(path)
+        except StateError as error:
+            skipped.append(f"'{path}' ({error})")
+            continue
+        _warn(skipped, f"'{path}'")
+        fill(model, found.files["model"], path)
+        optimizer.load_tensors(found.files["optimizer"])
+        _set_random(found.files["random"], model.device)
+        return found.progress, _carried_states(model, found.files["carried"])
+    if paths:
+        raise StateError(
+            f"No checkpoint of this training can be read: {', '.join(skipped)}. Remove "
+            f"'{folder / 'checkpoints'}' to start anew, or train in a new folder."
+        )
+    _warn(skipped, "the start")
     return None
+
+
+def _warn(skipped: list[str], start: str) -> None:
+    """Tells which checkpoints a training does not go on from, and from where instead."""
+    if skipped:
+        told = f"The training goes on from {start}. Not used: {', '.join(skipped)}."
+        warnings.warn(told, stacklevel=3)
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
@@ -131,8 +174,17 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """Folders of checkpoints, newest first, whether whole or not."""
-    return sorted((folder / "checkpoints").glob("step-*"), reverse=True)
+    """Folders of checkpoints, newest first, whether whole or not.
+
+    One that is being replaced comes after the one that replaces it.
+    """
+    found = set((folder / "checkpoints").glob("step-*")) - set(_unfinished(folder))
+    return sorted(found, key=lambda path: (path.stem, not path.suffix), reverse=True)
+
+
+def _unfinished(folder: Path) -> list[Path]:
+    """Folders of checkpoints that are being written, or whose writing was broken off."""
+    return sorted((folder / "checkpoints").glob(f"step-*{_UNFINISHED}"))
 
 
 class _Checkpoint(NamedTuple):
@@ -142,18 +194,32 @@ class _Checkpoint(NamedTuple):
     files: dict[str, dict[str, Tensor]]
 
 
-def _read_valid(path: Path) -> _Checkpoint | None:
-    """Reads all files of a checkpoint, or nothing if one of them is missing or damaged."""
+def _read(path: Path) -> _Checkpoint:
+    """Reads all files of a checkpoint.
+
+    Raises:
+        StateError: one of them is missing or damaged.
+        StorageError: the disk does not give one of them.
+    """
     try:
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         progress = Progress(**manifest["progress"])
         digests = {name: manifest["digests"][name] for name in _FILES}
         files = {name: path / f"{name}.safetensors" for name in _FILES}
-        if any(_digest(files[name]) != digests[name] for name in _FILES):
-            return None
-        return _Checkpoint(progress, {name: load_file(files[name]) for name in _FILES})
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-        return None
+        for name, file in files.items():
+            if _digest(file) != digests[name]:
+                raise StateError(f"{file.name} is damaged")
+        return _Checkpoint(progress, {name: load_file(file) for name, file in files.items()})
+    except FileNotFoundError as error:
+        raise StateError(f"{Path(error.filename).name} is missing") from error
+    except OSError as error:  # it may be whole: to go on from an older one would lose steps
+        raise StorageError(
+            f"Cannot read the checkpoint '{path}': {error.strerror or error}. Check the disk and "
+            "its permissions, or remove this checkpoint."
+        ) from error
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise StateError(f"{_MANIFEST} is damaged or of another version, {told}") from error
 
 
 def _random_tensors(device: torch.device) -> dict[str, Tensor]:
