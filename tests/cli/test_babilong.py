@@ -163,6 +163,20 @@ def test_a_causal_model_is_asked_by_a_prompt(run, books, causal, tmp_path):
     assert records_in(other)[0].prompt_hash != records[0].prompt_hash
 
 
+def test_more_tasks_in_any_order_ask_nothing_again(run, books, tmp_path):
+    out = tmp_path / "out"
+    short = ("--lengths", "0k")
+    with local_server(lambda number, body: Told(text="garden")) as server:
+        for subject in (f"some-model@{server.url}", "majority"):
+            for tasks in ("qa1", "qa1,qa2", "qa2,qa1"):
+                result = evaluated(run, subject, out, books, *short, "--tasks", tasks)
+        assert len(server.bodies) == 4
+    assert len(records_in(out)) == 8
+    page = (out / "report.html").read_text()
+    assert "8 answers, 2 subjects, 2 tasks" in page
+    assert "| most frequent answer | qa2 |" in result.stdout
+
+
 def test_a_server_is_asked_and_its_failures_are_recorded(run, books, tmp_path):
     def tell(number, body):
         return Told(status=500) if number == 0 else Told(text="The answer is garden.")

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from armt.core.errors import DataError
-from armt.evaluation.subject import About, Answer
+from armt.evaluation.subject import About, Answer, Told
 from armt.tasks.contract import PlacedFact, Sample
 
 PLACES = ("garden", "kitchen", "office")
@@ -58,7 +58,8 @@ class MadeUpSubject:
             name="made up",
             category="recurrent",
             knows_facts=True,
-            prompt_hash=prompt_hash,
+            told={"qa1": Told(hash=prompt_hash)},
+            prompt_set="all",
             arms=("on", "off"),
             batch_size=batch_size,
         )

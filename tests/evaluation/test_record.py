@@ -80,6 +80,12 @@ def test_wrong_fields_are_named(change):
         _ = Record.from_dict(record().to_dict() | change)
 
 
+def test_older_records_know_nothing_of_what_came_later():
+    row = record().to_dict()
+    del row["prompt_set"]
+    assert Record.from_dict(row) == record()
+
+
 def test_missing_fields_are_named():
     row = record().to_dict()
     del row["truth"]

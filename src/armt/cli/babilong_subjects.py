@@ -90,7 +90,7 @@ def _open_reader(
     model, at, url = name.partition("@")
     if at and url.startswith(("http://", "https://")):
         asked = settings.endpoint.replaced("model", model).replaced("request.url", url)
-        return EndpointSubject(asked, prompts.only(*tasks)), None
+        return EndpointSubject(asked, _known(prompts, tasks)), None
     folder = boxed_folder() if name == BOXED else Path(name)
     if name == BOXED or (folder / FORM_NAME).is_file():
         shown = f"armt/boxed-{folder.name}" if name == BOXED else folder.resolve().name
@@ -101,7 +101,17 @@ def _open_reader(
             f"(ORGANISATION/NAME), NAME@URL of a server, or one of {BOXED}, {ORACLE}, {MAJORITY}, "
             f"{', '.join(RETRIEVERS)}."
         )
-    return load_causal(name, settings.causal, prompts.only(*tasks)), _fast_tokenizer(name)
+    return load_causal(name, settings.causal, _known(prompts, tasks)), _fast_tokenizer(name)
+
+
+def _known(prompts: PromptBook, tasks: Sequence[str]) -> PromptBook:
+    """Returns all prompts, so that a subject does not depend on which tasks are asked together.
+
+    Raises:
+        UnknownNameError: a task has none.
+    """
+    _ = prompts.only(*tasks)
+    return prompts
 
 
 def open_recurrent(folder: Path, settings: BabilongSettings, *, name: str) -> Opened:

@@ -149,7 +149,8 @@ class _Run:
         self.file = file
         self.num_done = 0
         self._subject, self._task, self._options = subject, task, options
-        self._origin = (subject.fingerprint, subject.about.prompt_hash, task.fingerprint, task.task)
+        self._told = subject.about.told_for(task.task)
+        self._origin = (subject.fingerprint, self._told.hash, task.fingerprint, task.task)
 
     def places(self) -> list[_Place]:
         """All samples that are wanted, longest first."""
@@ -238,6 +239,7 @@ class _Run:
             knows_facts=self._subject.about.knows_facts,
             subject_fingerprint=self._origin[0],
             prompt_hash=self._origin[1],
+            prompt_set=self._subject.about.prompt_set,
             task_fingerprint=self._origin[2],
             task=self._origin[3],
             seed=self._task.seed,

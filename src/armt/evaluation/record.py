@@ -26,7 +26,7 @@ class RecordKey(NamedTuple):
     """Fingerprint of the subject."""
 
     prompt: str
-    """Hash of its prompt."""
+    """Hash of its prompt for this task."""
 
     samples: str
     """Fingerprint of the task."""
@@ -54,10 +54,11 @@ class Record:
     """Whether its makers told it what the sentences of the task look like."""
 
     subject_fingerprint: str
-    """Short hash of all that decides its answers."""
+    """Short hash of all that decides its answers, whatever the task."""
 
     prompt_hash: str
-    """Hash of the wording of its prompt; empty without one."""
+    """Hash of what it was told for this task: the wording of its prompt, or the answer of one that
+    always says the same; empty for nothing."""
 
     task: str
     """Name of the task, such as `qa1`."""
@@ -88,6 +89,10 @@ class Record:
 
     scores: Mapping[str, bool]
     """Whether the answer is right, by each metric that the task has."""
+
+    prompt_set: str = ""
+    """Hash of the prompts of all tasks that this one's stands among; empty without one, and in
+    older records."""
 
     failure: str = ""
     """Why there is no output; empty if there is one."""

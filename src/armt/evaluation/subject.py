@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from armt.core.config import PlainTree
+from armt.evaluation.judging import babi_name
+from armt.tasks.babilong.prompts import PromptBook
 from armt.tasks.contract import Sample
 
 Arm = Literal["on", "off", "none"]
@@ -33,6 +35,14 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a subject is told for one task alone."""
+
+    hash: str = ""
+    """A hash of the wording of its prompt, or of an answer given in advance; empty for nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class About:
     """What tables and records tell of a subject, and how it wants to be asked."""
 
@@ -45,14 +55,27 @@ class About:
     knows_facts: bool
     """Whether it was told by its makers what the sentences of the task look like."""
 
-    prompt_hash: str = ""
-    """A hash of the wording of its prompt; empty if it has none."""
+    told: Mapping[str, Told] = field(default_factory=dict[str, Told])
+    """What it is told for each task, by name; empty if nothing."""
+
+    prompt_set: str = ""
+    """A hash of the prompts of all tasks together: tables know by it which of them are one way of
+    asking. No record is looked up by it."""
 
     arms: tuple[Arm, ...] = ("none",)
     """The arms it can be asked in: `("on", "off")` or `("none",)`."""
 
     batch_size: int = 1
     """Samples of one context length that it wants to see together."""
+
+    def told_for(self, task: str) -> Told:
+        """Returns what it is told for `task`; for `qa1@both` the same as for `qa1`."""
+        return self.told.get(babi_name(task) or task, Told())
+
+
+def told_by(prompts: PromptBook) -> dict[str, Told]:
+    """Returns what a subject is told for each task that has a prompt."""
+    return {task: Told(hash=prompts[task].hash) for task in prompts.tasks}
 
 
 class Subject(Protocol):
@@ -65,7 +88,11 @@ class Subject(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A short hash of all that decides its answers: weights, prompt, decoding."""
+        """A short hash of all that decides its answers to every task: weights, decoding.
+
+        What it is told for one task alone stands in `About.told`, so that no other task's answers
+        are lost when it changes.
+        """
         ...
 
     def answer(

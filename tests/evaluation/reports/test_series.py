@@ -51,6 +51,29 @@ def test_names_get_hashes_only_where_they_are_not_enough():
     ]
 
 
+def test_the_prompts_of_several_tasks_are_one_way_of_asking():
+    tasks = ("qa2", "qa1")
+    records = [record(task=task, prompt_hash=f"with {task}", prompt_set="11") for task in tasks]
+    assert set(subject_names(into_series(records)).values()) == {"boxed"}
+    assert [series.task for series in into_series(records)] == ["qa1", "qa2"]
+    bare = [record(task=task, prompt_hash=f"bare {task}", prompt_set="22") for task in tasks]
+    found = into_series([*records, *bare])
+    assert [(subject_names(found)[each.asked], each.task) for each in found] == [
+        ("boxed [prompt 11]", "qa1"),
+        ("boxed [prompt 11]", "qa2"),
+        ("boxed [prompt 22]", "qa1"),
+        ("boxed [prompt 22]", "qa2"),
+    ]
+
+
+def test_a_subject_stays_one_if_another_task_got_a_new_prompt_in_between():
+    older = record(task="qa2", prompt_hash="of qa2", prompt_set="older")
+    newer = record(task="qa1", prompt_hash="of qa1", prompt_set="newer")
+    found = into_series([older, newer])
+    assert set(subject_names(found).values()) == {"boxed"}
+    assert [series.task for series in found] == ["qa1", "qa2"]
+
+
 def test_a_metric_that_a_task_has_not_gives_no_score():
     records = [record(scores={"exact": True}), record(1, scores=judged(False))]
     assert score_of(records, "exact") == Score(1, 2)

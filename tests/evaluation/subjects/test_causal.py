@@ -105,12 +105,19 @@ def test_all_that_decides_the_answers_makes_another_fingerprint(model, tokenizer
         subject_of(model, tokenizer, CausalConfig(max_answer_len=5)),
         subject_of(model, tokenizer, dataclasses.replace(CONFIG, shortening="prompt")),
         subject_of(model, tokenizer, dataclasses.replace(CONFIG, max_prompt_len=40)),
-        subject_of(model, tokenizer, prompts=PromptBook({"qa1": Prompt(instruction="Who?")})),
     ]
-    assert len({first.fingerprint, *(each.fingerprint for each in others)}) == 6
+    assert len({first.fingerprint, *(each.fingerprint for each in others)}) == 5
     wider = dataclasses.replace(CONFIG, batch_size=8)
     assert subject_of(model, tokenizer, wider).fingerprint == first.fingerprint
-    assert first.about.prompt_hash == PROMPTS.hash != others[-1].about.prompt_hash
+
+
+def test_a_prompt_is_told_of_its_task_and_not_of_the_subject(model, tokenizer):
+    asked = PromptBook({"qa1": Prompt(instruction="Who?"), "qa2": PROMPTS["qa1"]})
+    first, second = subject_of(model, tokenizer), subject_of(model, tokenizer, prompts=asked)
+    assert first.fingerprint == second.fingerprint
+    assert first.about.told_for("qa1").hash == PROMPTS["qa1"].hash
+    assert second.about.told_for("qa1").hash == asked["qa1"].hash
+    assert second.about.prompt_set == asked.hash
 
 
 def test_a_task_without_a_prompt_is_told(model, tokenizer):

@@ -16,8 +16,14 @@ def test_every_question_of_a_task_gets_its_answer():
 
 def test_other_answers_make_another_subject():
     first, second = ConstantSubject({"qa1": "garden"}), ConstantSubject({"qa1": "office"})
-    assert first.fingerprint == ConstantSubject({"qa1": "garden"}).fingerprint
-    assert first.fingerprint != second.fingerprint
+    assert first.about == ConstantSubject({"qa1": "garden"}).about
+    assert first.about.told_for("qa1") != second.about.told_for("qa1")
+
+
+def test_the_answer_to_another_task_changes_nothing():
+    one, both = ConstantSubject({"qa1": "garden"}), ConstantSubject({"qa2": "no", "qa1": "garden"})
+    assert one.fingerprint == both.fingerprint
+    assert one.about.told_for("qa1") == both.about.told_for("qa1@both")
 
 
 def test_the_most_frequent_answer_is_chosen():

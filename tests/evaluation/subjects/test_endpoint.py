@@ -252,9 +252,18 @@ def test_the_fingerprint_follows_what_decides_the_answers():
         subject("http://127.0.0.1:1/v1", temperature=0.5),
         subject("http://127.0.0.1:1/v1", form="completions"),
         subject("http://127.0.0.1:1/v1", extra_body='{"seed": 1}'),
-        subject("http://127.0.0.1:1/v1", prompts=own_prompts().changed(without=["examples"])),
     ]
-    assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 5
+    assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_a_prompt_counts_for_its_own_task_alone():
+    url, prompts = "http://127.0.0.1:1/v1", own_prompts()
+    several = [subject(url, prompts=each) for each in (prompts, prompts.only("qa2", "qa1"))]
+    assert len({each.fingerprint for each in several}) == 1
+    assert {each.about.told_for("qa1").hash for each in several} == {prompts["qa1"].hash}
+    bare = subject(url, prompts=prompts.changed(without=["examples"]))
+    assert bare.about.told_for("qa1") != several[0].about.told_for("qa1")
+    assert bare.about.prompt_set != several[0].about.prompt_set
 
 
 def test_a_whole_evaluation_records_failures_and_asks_for_them_again(tmp_path):

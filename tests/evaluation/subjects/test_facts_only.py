@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from armt.evaluation.subject import About, Answer
+from armt.evaluation.subject import About, Answer, Told
 from armt.evaluation.subjects.facts_only import FactsOnly, facts_alone
 from armt.evaluation.subjects.rules import RulesSubject
 from evaluation.text_samples import text_sample
@@ -24,7 +24,11 @@ class Listener:
     """Remembers what it was shown."""
 
     about = About(
-        name="listener", category="causal", knows_facts=False, prompt_hash="p", batch_size=8
+        name="listener",
+        category="causal",
+        knows_facts=False,
+        told={"qa1": Told(hash="p")},
+        batch_size=8,
     )
     fingerprint = "f"
 

@@ -5,7 +5,7 @@ import pytest
 from armt.core.errors import ConfigError
 from armt.evaluation.passages import SentenceCutter, TokenCutter
 from armt.evaluation.retrievers import BM25, hashed_bag_retriever
-from armt.evaluation.subject import About, Answer
+from armt.evaluation.subject import About, Answer, Told
 from armt.evaluation.subjects.retrieval import (
     RetrievalConfig,
     RetrievalOnly,
@@ -22,7 +22,11 @@ class Reader:
     """Answers with the last word of its context, and notes what it was given."""
 
     about = About(
-        name="last-word", category="rules", knows_facts=True, prompt_hash="p1", batch_size=7
+        name="last-word",
+        category="rules",
+        knows_facts=True,
+        told={"qa1": Told(hash="p1")},
+        batch_size=7,
     )
     fingerprint = "f1"
 

@@ -97,7 +97,7 @@ def report_page(
 
 def _summary(records: Sequence[Record]) -> str:
     """What was asked, in one sentence."""
-    subjects = len(subject_names(into_series(records)))
+    subjects = len(set(subject_names(into_series(records)).values()))
     tasks = len({record.task for record in records})
     lengths = len({record.length for record in records})
     counts = [(len(records), "answer"), (subjects, "subject"), (tasks, "task"), (lengths, "length")]

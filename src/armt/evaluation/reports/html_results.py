@@ -180,13 +180,16 @@ def wrong_answers(records: Sequence[Record], num_wrong: int) -> str:
     wrong = [each for each in records if not each.failure and not each.scores.get(metric, True)]
     wrong = [each for each in wrong if each.arm != "off" and each.category != "constant"] or wrong
     names = subject_names(into_series(records))
-    of_subject = {asked: [each for each in wrong if _asked(each) == asked] for asked in names}
+    of_subject = {
+        name: [each for each in wrong if names[_asked(each)] == name]
+        for name in dict.fromkeys(names.values())
+    }
     num_of_each = math.ceil(num_wrong / max(1, sum(map(bool, of_subject.values()))))
     head = ["task", "arm", "length", "sample", "question", "answer", "right answer", "strict"]
     rows: list[str] = []
-    for asked, members in of_subject.items():
+    for name, members in of_subject.items():
         shown = _spread(members, num_of_each)
-        rows += [group_row(names[asked], len(head))] if shown else []
+        rows += [group_row(name, len(head))] if shown else []
         rows += [_wrong_row(each) for each in shown]
     if not rows:
         return ""

@@ -8,13 +8,14 @@ from armt.evaluation.reports.html_parts import code, note, said, section
 from armt.evaluation.reports.series import into_series, subject_names, task_number
 from armt.tasks.babilong.lengths import length_name
 
+_CONSTANT = "constant"
 _KINDS = {
     "recurrent": "model with a recurrent memory",
     "causal": "causal language model",
     "endpoint": "model behind an endpoint",
     "retrieval": "retrieval before a reader",
     "rules": "rules",
-    "constant": "constant answer",
+    _CONSTANT: "constant answer",
     IMPORTED: "imported predictions: how the answers were made is not known",
 }
 _NAMES = {
@@ -65,7 +66,7 @@ def _subject_card(name: str, records: Sequence[Record]) -> str:
         "kind": said(_KINDS.get(first.category, first.category)),
         "knew the sentences of the tasks": said(knew),
         "fingerprint": code(first.subject_fingerprint),
-        "prompt": code(first.prompt_hash) if first.prompt_hash else "none",
+        "prompt": _prompts(records),
         "tasks": said(_join(sorted({record.task for record in records}, key=task_number))),
         "lengths": said(_join(map(length_name, sorted({record.length for record in records})))),
         "answers": f"{len(records):,}",
@@ -73,6 +74,14 @@ def _subject_card(name: str, records: Sequence[Record]) -> str:
         "time": "not recorded" if is_imported else said(_spell_seconds(records)),
     }
     return _card(name, facts)
+
+
+def _prompts(records: Sequence[Record]) -> str:
+    """The hashes of the prompts, or that of their set; a constant answer is no prompt."""
+    asked = [record for record in records if record.category != _CONSTANT]
+    found = dict.fromkeys(record.prompt_set or record.prompt_hash for record in asked)
+    hashes = _join(filter(None, found))
+    return code(hashes) if hashes else "none"
 
 
 def _samples_card(made: Sequence[str], records: Sequence[Record]) -> str:

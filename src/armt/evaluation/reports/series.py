@@ -23,11 +23,13 @@ class Series(NamedTuple):
     task: str
     arm: str
     task_fingerprint: str
+    prompt_set: str
 
     @property
     def asked(self) -> tuple[str, str, str]:
         """The subject and the way it was asked, whatever the task."""
-        return self.subject, self.subject_fingerprint, self.prompt_hash
+        way = self.prompt_set or self.prompt_hash  # older records know no set
+        return self.subject, self.subject_fingerprint, way
 
 
 ByLength = Mapping[int, Sequence[Record]]
@@ -37,13 +39,17 @@ ByLength = Mapping[int, Sequence[Record]]
 def into_series(records: Iterable[Record]) -> dict[Series, dict[int, list[Record]]]:
     """Returns the records of every row by length, rows and lengths in the order of tables.
 
-    Subjects stand in the order in which they come, tasks by number, arm `on` before `off`.
+    Subjects stand in the order in which they come, tasks by number, arm `on` before `off`. What
+    bears one name is one subject.
     """
     found: dict[Series, dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         found[series_of(record)][record.length].append(record)
-    subjects = list(dict.fromkeys(series.asked for series in found))
-    ordered = sorted(found, key=lambda series: (subjects.index(series.asked), _place(series)))
+    names = subject_names(found)
+    subjects = list(dict.fromkeys(names.values()))
+    ordered = sorted(
+        found, key=lambda series: (subjects.index(names[series.asked]), _place(series))
+    )
     return {series: dict(sorted(found[series].items())) for series in ordered}
 
 
@@ -56,6 +62,7 @@ def series_of(record: Record) -> Series:
         record.task,
         record.arm,
         record.task_fingerprint,
+        record.prompt_set,
     )
 
 
@@ -78,9 +85,15 @@ def support_recall(records: Sequence[Record]) -> float | None:
 
 
 def subject_names(rows: Iterable[Series]) -> dict[tuple[str, str, str], str]:
-    """Returns what to call each subject: its name, and a hash where the name is not enough."""
-    asked = list(dict.fromkeys(series.asked for series in rows))
-    return {each: _told_apart(each, asked) for each in asked}
+    """Returns what to call each subject: its name, and a hash where the name is not enough.
+
+    A prompt is told only if some task was asked with several. Otherwise all tasks are one subject's
+    and bear one name, also if other prompts than theirs changed in between.
+    """
+    every = list(rows)
+    asked = list(dict.fromkeys(series.asked for series in every))
+    with_prompt = _of_several_prompts(every)
+    return {each: _told_apart(each, asked, each[:2] in with_prompt) for each in asked}
 
 
 def task_names(rows: Iterable[Series]) -> dict[Series, str]:
@@ -111,12 +124,22 @@ def _place(series: Series) -> tuple[tuple[int, str], str, int]:
     return task_number(series.task), series.task_fingerprint, order
 
 
-def _told_apart(one: tuple[str, str, str], every: Sequence[tuple[str, str, str]]) -> str:
+def _of_several_prompts(rows: Iterable[Series]) -> set[tuple[str, str]]:
+    """The subjects, by name and fingerprint, that were asked one task with several prompts."""
+    prompts: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for series in rows:
+        prompts[series.subject, series.subject_fingerprint, series.task].add(series.prompt_hash)
+    return {asked[:2] for asked, found in prompts.items() if len(found) > 1}
+
+
+def _told_apart(
+    one: tuple[str, str, str], every: Sequence[tuple[str, str, str]], with_prompt: bool
+) -> str:
     """The name of a subject, with as much of its hashes as tells it from those of its name."""
     namesakes = [each for each in every if each[0] == one[0]]
     parts = [one[0]]
     if len({fingerprint for _, fingerprint, _ in namesakes}) > 1:
         parts.append(f"[{one[1][:_HASH_LEN]}]")
-    if len({prompt for _, _, prompt in namesakes}) > 1:
+    if with_prompt:
         parts.append(f"[prompt {one[2][:_HASH_LEN] or 'none'}]")
     return " ".join(parts)

@@ -13,7 +13,7 @@ from armt.core.errors import BackboneError, ConfigError
 from armt.core.shapes import Int, Tensor
 from armt.evaluation.answers import evaluating
 from armt.evaluation.judging import babi_name
-from armt.evaluation.subject import About, Answer, Arm
+from armt.evaluation.subject import About, Answer, Arm, told_by
 from armt.evaluation.subjects.apart import ask_apart_if_needed
 from armt.evaluation.subjects.hashing import short_hash
 from armt.evaluation.subjects.prompt_ids import PromptIds, PromptWriter, Shortening
@@ -83,7 +83,8 @@ class CausalSubject:
             name=name,
             category="causal",
             knows_facts=False,
-            prompt_hash=self.prompts.hash,
+            told=told_by(self.prompts),
+            prompt_set=self.prompts.hash,
             batch_size=self.config.batch_size,
         )
         self._model, self._tokenizer = model, cast("Any", tokenizer)
@@ -97,7 +98,7 @@ class CausalSubject:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of weights, tokenizer, prompts and all that decides the prompt and the answer."""
+        """A hash of weights, tokenizer and all that decides the answer but the prompt of a task."""
         model = self._model
         is_recurrent = isinstance(model, Recurrent)
         return short_hash(
@@ -105,7 +106,6 @@ class CausalSubject:
                 model_fingerprint(model) if is_recurrent else backbone_fingerprint(model),
                 tokenizer_hash(self._tokenizer),
                 self._tokenizer.chat_template if self.config.has_chat_template else "",
-                self.prompts.hash,
                 self.config.max_answer_len,
                 self._max_prompt_len,
                 self.config.shortening,

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, final
 from armt.core.config import Config, PlainTree
 from armt.core.errors import ConfigError
 from armt.evaluation.judging import babi_name
-from armt.evaluation.subject import About, Answer, Arm
+from armt.evaluation.subject import About, Answer, Arm, told_by
 from armt.evaluation.subjects.endpoint_client import Body, Reply, RequestClient, RequestConfig
 from armt.evaluation.subjects.hashing import short_hash
 from armt.tasks.babilong.prompts import Message, Prompt, PromptBook, own_prompts
@@ -120,15 +120,16 @@ class EndpointSubject:
             name=f"endpoint/{config.model}",
             category="endpoint",
             knows_facts=False,
-            prompt_hash=self.prompts.hash,
+            told=told_by(self.prompts),
+            prompt_set=self.prompts.hash,
             batch_size=_NUM_ROUNDS * config.request.num_parallel,
         )
         self._encode = encode
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the model's name, the form, the options and the prompts; not of the address."""
-        return short_hash([self.config.form, dict(self.config.options()), self.prompts.hash])
+        """A hash of the model's name, the form and the options; not of the address."""
+        return short_hash([self.config.form, dict(self.config.options())])
 
     def answer(
         self, samples: Sequence[Sample], arms: Sequence[Arm] = ("none",)

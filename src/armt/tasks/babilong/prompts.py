@@ -151,8 +151,8 @@ class PromptBook:
 
     @property
     def hash(self) -> str:
-        """The hash of the only prompt, or one over all of them and their tasks."""
-        hashes = {task: prompt.hash for task, prompt in self._prompts.items()}
+        """The hash of the only prompt, or one over all of them and their tasks, in any order."""
+        hashes = {task: self._prompts[task].hash for task in sorted(self._prompts)}
         return next(iter(hashes.values())) if len(hashes) == 1 else _hash(hashes)
 
     def only(self, *tasks: str) -> "PromptBook":
