@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -32,6 +33,11 @@ class BackboneError(ArmtError):
 
 class StateError(ArmtError):
     """A state does not fit the model or holds values that are not finite."""
+
+    def __init__(self, message: str, *, state: Any = None) -> None:
+        """Keeps the last good state of a reading (a `RecurrentState`), where there is one."""
+        super().__init__(message)
+        self.state = state
 
 
 class StateFileError(StateError):
