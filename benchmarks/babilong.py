@@ -5,7 +5,7 @@
         --results benchmarks/results/NAME.jsonl
 
 It is measured on the tasks that its last stage tells, each in all cells; what the file of results
-holds already is not measured again.
+holds already, of the same weights and options, is not measured again.
 The folder may hold a tokenizer (`tokenizer.json`) and a background store (`background/`) already.
 """
 
@@ -43,7 +43,7 @@ def main() -> None:
     config = RECIPES[options.recipe].entry().replaced("seed", options.seed).changed(options.set)
     book = open_book(options.results, options.seed, options.commit)
     prepared = prepare(config, options.folder, [_Lines(), TrainingLog(options.log)])
-    exam = exam_of(config, prepared.encoder, options.folder, book)
+    exam = exam_of(config, prepared.encoder, options.folder, book, options.set)
     if options.trained is None:
         model = train_recorded(prepared, book, options.set)
         save_weights(model, options.weights)

@@ -33,4 +33,5 @@ def load_trained(options: argparse.Namespace) -> Trained:
     model = prepared.trainer.trained()
     load_weights(model, options.trained)
     book = open_book(options.results, options.seed, options.commit)
-    return Trained(model, exam_of(config, prepared.encoder, options.folder, book))
+    exam = exam_of(config, prepared.encoder, options.folder, book, options.set)
+    return Trained(model, exam)

@@ -16,6 +16,8 @@ from armt.benchmarking.records import RecordBook
 from armt.core.errors import DataError
 from armt.core.shapes import Bool, Tensor
 from armt.evaluation.answers import answer_samples
+from armt.evaluation.subjects.hashing import short_hash
+from armt.recurrence.fingerprint import model_fingerprint
 from armt.recurrence.model import Recurrent
 from armt.recurrence.state import RecurrentState
 from armt.tasks.babilong.sample import BabilongTask
@@ -53,42 +55,53 @@ class Exam(NamedTuple):
 
     book: RecordBook
 
+    changes: Sequence[str] = ()
+    """Options that are not those of the recipe, as typed."""
+
     def measure(self, model: Recurrent, cells: Sequence[str]) -> None:
         """Records how many questions of each task are answered right in each cell, LENGTH:COUNT.
 
-        A cell that is recorded is not measured again.
+        A cell that is recorded, of the same weights read with the same options, is not measured
+        again.
+
+        Raises:
+            DataError: no story of a task is short enough for a cell.
         """
         for task, cell in product(self.tasks, cells):
             length, _, count = cell.partition(":")
+            indices = task.indices(length, int(count))
+            if not indices:
+                raise DataError(
+                    f"There is nothing to ask in the cell {cell}: none of the first {count} "
+                    f"stories of {task.task} is short enough for {length} tokens. Ask more, or "
+                    "about longer texts."
+                )
             about = {
-                "task": task.task, "tokens": length, "model": self.recipe,
+                "task": task.task, "tokens": length, **self._told(model),
                 "overlap_len": model.recurrence.overlap_len,
             }  # fmt: skip
-            if not self.book.holds(READ, **about, batch=int(count)):
-                self._measure(model, task, int(count), about)
+            if not self.book.holds(READ, **about, batch=len(indices)):
+                self._measure(model, task, indices, about)
 
     def measure_writes(self, model: Recurrent) -> None:
         """Records how many segments of the books leave a trace; they hold no fact."""
-        kind = "held-out books"
-        if self.book.holds(WRITTEN, kind=kind, model=self.recipe):
+        about = {"kind": "held-out books", **self._told(model)}
+        if self.book.holds(WRITTEN, **about):
             return
         num_written, num_segments = count_written(model, self.store)
-        _ = self.book.add(
-            WRITTEN,
-            num_written / num_segments,
-            "share",
-            kind=kind,
-            num_samples=num_segments,
-            model=self.recipe,
-        )
+        share = num_written / num_segments
+        _ = self.book.add(WRITTEN, share, "share", **about, num_samples=num_segments)
+
+    def _told(self, model: Recurrent) -> dict[str, Any]:
+        """Returns what tells a model from others of its recipe and seed, trained or read so."""
+        weights = short_hash(model_fingerprint(model))
+        return {"model": self.recipe, "changes": list(self.changes), "weights": weights}
 
     def _measure(
-        self, model: Recurrent, task: BabilongTask, num_samples: int, about: dict[str, Any]
+        self, model: Recurrent, task: BabilongTask, indices: Sequence[int], about: dict[str, Any]
     ) -> None:
-        length = about["tokens"]
         started = time.monotonic()
-        indices = task.indices(length, num_samples)
-        for arm, num_right in count_right(model, task, length, indices).items():
+        for arm, num_right in count_right(model, task, about["tokens"], indices).items():
             share = num_right / len(indices)
             _ = self.book.add(
                 ACCURACY, share, "share", **about, memory=arm, num_samples=len(indices)
@@ -98,7 +111,11 @@ class Exam(NamedTuple):
 
 
 def exam_of(
-    config: RunConfig, encoder: TokenizerEncoder | None, text_folder: Path, book: RecordBook
+    config: RunConfig,
+    encoder: TokenizerEncoder | None,
+    text_folder: Path,
+    book: RecordBook,
+    changes: Sequence[str] = (),
 ) -> Exam:
     """Returns what the model of a recipe of BABILong tasks is asked.
 
@@ -107,6 +124,7 @@ def exam_of(
         encoder: its tokenizer.
         text_folder: where the tokenised background stands.
         book: takes the figures.
+        changes: options that are not those of the recipe, as typed.
     """
     stream = config.stages[-1].stream
     assert isinstance(stream, FactStreamConfig), "the recipe is one of BABILong tasks"
@@ -118,7 +136,7 @@ def exam_of(
         BabilongTaskConfig(task=name, seed=TASK_SEED, reserve_len=0).build(store, encoder)
         for name in stream.tasks
     ]
-    return Exam(config.name, tuple(tasks), store, book)
+    return Exam(config.name, tuple(tasks), store, book, changes)
 
 
 def train_recorded(prepared: Prepared, book: RecordBook, changes: Sequence[str] = ()) -> Recurrent:
