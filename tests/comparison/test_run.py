@@ -1,3 +1,5 @@
+import os
+import signal
 from collections import Counter
 
 import pytest
@@ -7,7 +9,9 @@ from armt.comparison import run, trials
 from armt.comparison.config import SETTINGS
 from armt.comparison.run import DONE, FAILED, failures_in, run_comparison
 from armt.core.errors import DataError, DeviceError, StoppedError
+from armt.training.trainer import Trainer
 from comparison.small import measured, small_comparison
+from training.runs import retrieval_run
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,44 @@ def test_a_stopped_comparison_goes_on(tmp_path, monkeypatch):
     records = run_comparison(config, tmp_path, begun.append)
     assert [each.trial.part for each in begun] == ["qa1", "qa1", "language", "language"]
     assert sum(each.name == DONE for each in records) == 6
+
+
+def stop_after(monkeypatch, step: int) -> None:
+    """Asks trainings to stop at a step, once."""
+    count = Trainer._count
+
+    def counting(self, *arguments):
+        count(self, *arguments)
+        if self.progress.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+            monkeypatch.setattr(Trainer, "_count", count)
+
+    monkeypatch.setattr(Trainer, "_count", counting)
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_a_training_that_was_stopped_keeps_its_speeds(tmp_path, monkeypatch, step):
+    """Also one that was stopped at its last step, of which nothing is left to train."""
+    run = retrieval_run(4)
+    told = []
+    monkeypatch.setattr(trials, "median", lambda speeds: told.extend(speeds) or 1.0)
+    stop_after(monkeypatch, step)
+    with pytest.raises(StoppedError):
+        _ = trials._train(run, tmp_path)
+    assert told == []
+    assert trials._train(run, tmp_path).tokens_per_s == 1.0
+    assert len(told) == 4
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_training_whose_speeds_are_gone_is_told(tmp_path, monkeypatch):
+    stop_after(monkeypatch, 4)
+    with pytest.raises(StoppedError):
+        _ = trials._train(retrieval_run(4), tmp_path)
+    [log] = tmp_path.glob("runs/*/log.jsonl")
+    log.unlink()
+    with pytest.raises(DataError, match=r"log\.jsonl' is gone, .* to train anew"):
+        _ = trials._train(retrieval_run(4), tmp_path)
 
 
 def test_a_memory_that_fails_is_told_and_the_others_go_on(tmp_path):

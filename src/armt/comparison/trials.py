@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple, cast, final
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from torch import nn
 from armt.benchmarking.clock import alternate
 from armt.comparison.config import ComparisonConfig, FactPart, LanguagePart, Part, RetrievalPart
 from armt.core.config import PlainTree
-from armt.core.errors import ArmtError
+from armt.core.errors import ArmtError, DataError
 from armt.evaluation.answers import evaluating
 from armt.evaluation.harness import EvaluationConfig, evaluate
 from armt.evaluation.language_modeling import segment_bits_per_byte
@@ -29,10 +29,10 @@ from armt.tasks.babilong.store import BackgroundStore
 from armt.tasks.babilong.task_config import BabilongTaskConfig
 from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.language_modeling import LanguageModelingConfig
+from armt.training.callbacks.log import LOG_NAME, TrainingLog, read_log
 from armt.training.config import RunConfig, TextConfig
 from armt.training.run import prepare
 from armt.training.text import background_books, load_encoder, load_store
-from armt.training.trainer import StepReport
 
 ARMS = {"on": True, "off": False}
 """With what the memory read, and with an empty one."""
@@ -89,20 +89,6 @@ class Trial(NamedTuple):
             ArmtError: the memory cannot do what it is asked for.
         """
         return list(MEASURES[self.part](self.plan, folder))
-
-
-@final
-class _Speeds:
-    """Keeps the speed of each report of a training."""
-
-    def __init__(self) -> None:
-        self.found: list[float] = []
-
-    def on_report(self, report: StepReport) -> None:
-        self.found.append(report.tokens_per_s)
-
-    def on_end(self, model: Recurrent) -> None:
-        del model
 
 
 class _Trained(NamedTuple):
@@ -223,15 +209,23 @@ MEASURES: dict[str, Callable[[Any, Path], Iterator[Figure]]] = {
 
 
 def _train(run: RunConfig, folder: Path) -> _Trained:
-    """Trains a run, or what is left of it; its checkpoints go when it is done."""
-    place, speeds = folder / "runs" / short_hash(run.to_dict()), _Speeds()
+    """Trains a run, or what is left of it; its folder goes when it is done.
+
+    Raises:
+        DataError: the log of a run that went on is gone.
+    """
+    place = folder / "runs" / short_hash(run.to_dict())
+    log = place / LOG_NAME
     texts = None if run.text is None else text_folder(folder, run.text)
     with torch.random.fork_rng():
         _ = torch.manual_seed(run.seed)
-        prepared = prepare(run, place, [speeds], text_folder=texts)
+        prepared = prepare(run, place, [TrainingLog(log)], text_folder=texts)
         model = prepared.trainer.train()
+    speeds = [report.tokens_per_s for report in read_log(log)]
+    if not speeds:
+        raise DataError(f"'{log}' is gone, so no speed is known. Remove '{place}' to train anew.")
     shutil.rmtree(place)
-    return _Trained(model, prepared.encoder, median(speeds.found))
+    return _Trained(model, prepared.encoder, median(speeds))
 
 
 def _held_out(
