@@ -73,6 +73,20 @@ def test_a_state_of_another_memory_is_told():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("config", [RMTConfig(num_memory_tokens=2), POOL])
+def test_a_state_of_another_precision_is_told(config):
+    model, ids = recurrent(config), random_ids(1, 9)
+    double = model.read(ids)
+    for lower in (torch.float32, torch.bfloat16):
+        with pytest.raises(StateError, match=r"in torch\.float64; this model's are in torch\."):
+            _ = model.to(lower).read(ids, double)
+    single = model.float().read(ids)
+    with pytest.raises(StateError, match=r"in torch.float32; this model's are in torch.float64"):
+        _ = model.double()(ids, state=single)
+    assert model.bfloat16()(ids, state=single).logits.isfinite().all()
+
+
+@torch.no_grad()
 def test_a_state_file_names_the_pool_and_the_embedder_that_differ(tmp_path, monkeypatch):
     monkeypatch.setitem(EMBEDDERS._cards, "mine", EMBEDDERS["token_bag"])
     mine = dataclasses.replace(PASSAGES, embedder="mine")

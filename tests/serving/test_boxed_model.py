@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from armt import load_state, save_state
+from armt.core.errors import StateError
+from armt.core.registry import MEMORIES
 from armt.recurrence.fingerprint import model_fingerprint
 from armt.serving import boxed_model
-from armt.serving.boxed_model import has_half_units, load_boxed, save_boxed
-from tiny import assert_same_state
+from armt.serving.boxed_model import BoxedModel, has_half_units, load_boxed, save_boxed
+from tiny import assert_same_state, random_ids, recurrent
 from tiny_boxed import PROSE, tiny_boxed
 
 
@@ -57,6 +59,51 @@ def test_the_state_belongs_to_the_model_of_any_machine(folder, has_units, monkey
     path = folder / "book.state"
     save_state(path, fast.read(ids), fast.model)
     assert_same_state(load_state(path, plain.model), fast.read(ids))
+
+
+def half_of_a_memory(name) -> BoxedModel:
+    model = recurrent(MEMORIES[name].tiny, segment_len=8).float()
+    for weight in model.parameters():
+        weight.data = weight.data.bfloat16().float()
+    boxed = tiny_boxed()
+    return BoxedModel(model, boxed.encoder, boxed.form, boxed_model._half(model))
+
+
+def floating_dtypes(state) -> set[torch.dtype]:
+    tensors = [value for layer in state.layers for value in layer.tensors().values()]
+    return {value.dtype for value in tensors if value.is_floating_point()}
+
+
+@pytest.mark.parametrize("name", [card.name for card in MEMORIES])
+def test_the_state_of_every_memory_is_in_single_precision(tmp_path, name):
+    boxed, ids = half_of_a_memory(name), random_ids(2, 27)
+    state = boxed.read(ids)
+    assert floating_dtypes(state) <= {torch.float32}
+    save_state(tmp_path / "book.state", state, boxed.model)
+    assert_same_state(load_state(tmp_path / "book.state", boxed.model), state)
+    assert boxed.model(ids, state=state).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", [card.name for card in MEMORIES])
+def test_every_memory_is_read_in_parts_in_half_precision(name):
+    boxed, ids = half_of_a_memory(name), random_ids(2, 27)
+    parts = boxed.read(ids[:, 13:], boxed.read(ids[:, :13], boxed.model.init_state(2)))
+    assert floating_dtypes(parts) <= {torch.float32}
+    assert_same_state(parts, boxed.read(ids))
+
+
+def test_an_empty_text_leaves_every_digit():
+    boxed, ids = half_of_a_memory("rmt"), random_ids(2, 27)
+    state = boxed.model.read(ids)
+    assert_same_state(boxed.read(ids[:, :0], state), state)
+
+
+def test_a_state_of_another_model_is_refused_before_it_is_read(folder, has_units):
+    boxed, other = load_boxed(folder), half_of_a_memory("rmt")
+    with pytest.raises(StateError, match="is of 1 memories; this model has 2"):
+        _ = boxed.read([3, 4], other.model.init_state(1))
+    with pytest.raises(StateError):
+        _ = boxed.read([3, 4], load_boxed(folder).model.double().init_state(1))
 
 
 def test_weights_that_would_lose_digits_are_read_in_full(tmp_path, has_units):

@@ -3,7 +3,6 @@
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -17,6 +16,7 @@ from armt.core.errors import StateError
 from armt.core.shapes import Float, Tensor
 from armt.core.state import State
 
+_HALF = (torch.bfloat16, torch.float16)
 _OTHER_MODEL = "Go on with the model that read the text, or read it again with this one."
 
 
@@ -32,6 +32,7 @@ class MemoryStack(nn.Module):
         """
         super().__init__()
         self.config = config
+        self._fresh: tuple[list[torch.dtype], list[State]] | None = None
         scale = embedding_std(anatomy)
         shapes = [replace(shape, embedding_std=scale) for shape in anatomy.shapes]
         first = config.build(shapes[0])
@@ -111,39 +112,56 @@ class MemoryStack(nn.Module):
         return tuple(memory.init_state(batch_size) for memory in self.mechanisms)
 
     def check_states(self, states: Sequence[State]) -> None:
-        """Checks that states have the shapes of this model's, but for sizes that grow.
+        """Checks that states have the shapes and precisions of this model's.
+
+        Sizes that grow may be any, and a model in half precision may go on from single precision.
 
         Raises:
-            StateError: they are of another memory, or of one with other options.
+            StateError: they are of another memory, or of one with other options or precision.
         """
-        if len(states) != len(self._fresh_shapes):
+        expected = self._fresh_states()
+        if len(states) != len(expected):
             raise StateError(
-                f"The state is of {len(states)} memories; this model has "
-                f"{len(self._fresh_shapes)}. {_OTHER_MODEL}"
+                f"The state is of {len(states)} memories; this model has {len(expected)}. "
+                f"{_OTHER_MODEL}"
             )
-        for index, (state, shapes) in enumerate(zip(states, self._fresh_shapes, strict=True)):
-            found = _shapes(state)
-            if found.keys() != shapes.keys():
+        for index, (state, fresh) in enumerate(zip(states, expected, strict=True)):
+            found, own = state.tensors(), fresh.tensors()
+            if found.keys() != own.keys():
                 raise StateError(
                     f"The state of memory {index} is a {type(state).__name__}, with "
-                    f"{', '.join(found)}; this model's has {', '.join(shapes)}. {_OTHER_MODEL}"
+                    f"{', '.join(found)}; this model's has {', '.join(own)}. {_OTHER_MODEL}"
                 )
-            for name, shape in shapes.items():
-                if not self._fits(found[name], shape):
-                    raise StateError(
-                        f"The state of memory {index} has `{name}` of shape {found[name]} in each "
-                        f"row; this model's are of shape {shape}. {_OTHER_MODEL}"
-                    )
+            for name, like in own.items():
+                self._check_tensor(f"The state of memory {index} has `{name}`", found[name], like)
 
-    def _fits(self, found: tuple[int, ...], fresh: tuple[int, ...]) -> bool:
-        """Whether a state has grown to this shape, in sizes that are 0 at first."""
-        pairs = list(zip(found, fresh, strict=False))
+    def _check_tensor(self, what: str, found: Tensor, like: Tensor) -> None:
+        """Checks the shape of a row, which may have grown in sizes that are 0 at first, and dtype.
+
+        Raises:
+            StateError: one of them is another; the message begins with `what`.
+        """
+        shape, fresh = tuple(found.shape[1:]), tuple(like.shape[1:])
         may_grow = not self.is_bounded
-        return len(found) == len(fresh) and all(a == b or (may_grow and not b) for a, b in pairs)
+        pairs = zip(shape, fresh, strict=False)
+        if len(shape) != len(fresh) or not all(a == b or (may_grow and not b) for a, b in pairs):
+            raise StateError(
+                f"{what} of shape {shape} in each row; this model's are of shape {fresh}. "
+                f"{_OTHER_MODEL}"
+            )
+        is_finer = found.dtype == torch.float32 and like.dtype in _HALF
+        if found.dtype != like.dtype and not is_finer:
+            raise StateError(
+                f"{what} in {found.dtype}; this model's are in {like.dtype}. {_OTHER_MODEL}"
+            )
 
-    @cached_property
-    def _fresh_shapes(self) -> list[dict[str, tuple[int, ...]]]:
-        return [_shapes(memory.init_state(1)) for memory in self.mechanisms]
+    def _fresh_states(self) -> list[State]:
+        """Returns a state of each memory without its values, kept until the precision changes."""
+        dtypes = [value.dtype for value in (*self.parameters(), *self.buffers())]
+        if self._fresh is None or self._fresh[0] != dtypes:
+            made = [memory.init_state(1).to("meta") for memory in self.mechanisms]
+            self._fresh = (dtypes, made)
+        return self._fresh[1]
 
     def surround(
         self, text: Float[Tensor, "B T D"], visit: Visit, states: Sequence[State] = ()
@@ -180,8 +198,3 @@ class MemoryStack(nn.Module):
         (memory,), (state,) = self.mechanisms, states
         device = next(memory.parameters()).device
         return (cast("TokenMemory[Any]", memory).write(hidden.to(device), state),)
-
-
-def _shapes(state: State) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of a state's tensors in one row."""
-    return {name: tuple(value.shape[1:]) for name, value in state.tensors().items()}

@@ -3,7 +3,7 @@
 import copy
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,8 @@ from torch import nn
 from armt.core.config import Config
 from armt.core.errors import ArmtError, BackboneError, ConfigError, DataError
 from armt.core.files import write_text
+from armt.core.shapes import Tensor
+from armt.core.state import State
 from armt.recurrence.auto import load_recurrent
 from armt.recurrence.model import Recurrent
 from armt.recurrence.reading import ReadingProgress
@@ -67,10 +69,21 @@ class BoxedModel:
         """Reads token ids as `Recurrent.read` does, on a CPU in the precision that it is fast in.
 
         The states are in single precision and belong to `model` whichever way they were read.
+
+        Raises:
+            DataError: the rows do not fit the state.
+            StateError: the memory is no longer finite, or the state is of another one.
         """
-        is_on_cpu = self.model.device.type == "cpu"
-        reader = self.half if self.half is not None and is_on_cpu else self.model
-        return reader.read(source, state, on_progress=on_progress)
+        if self.half is None or self.model.device.type != "cpu":
+            return self.model.read(source, state, on_progress=on_progress)
+        start = state
+        if state is not None:
+            self.model.memory.check_states(state.layers)
+            start = _in_precision_of(self.half, state)
+        after = self.half.read(source, start, on_progress=on_progress)
+        if state is not None and torch.equal(after.num_tokens, state.num_tokens):
+            return state  # an empty text changes nothing, not even digits
+        return _in_precision_of(self.model, after)
 
     def encode_text(self, text: str) -> list[int]:
         """Returns the tokens of a piece of text in the form that the model knows."""
@@ -161,6 +174,20 @@ def _half(model: Recurrent) -> Recurrent:
     for weight in _weights(half):
         weight.data = weight.data.bfloat16()
     return half
+
+
+def _in_precision_of(model: Recurrent, state: RecurrentState) -> RecurrentState:
+    """Returns the state in the precision that `model` itself has it in.
+
+    Most memories keep single precision in a half model as well; those made of hidden states do not.
+    """
+    pairs = zip(state.layers, model.memory.init_states(1), strict=True)
+    return state.with_layers(tuple(_cast(layer, fresh.tensors()) for layer, fresh in pairs))
+
+
+def _cast(state: State, like: Mapping[str, Tensor]) -> State:
+    tensors = state.tensors().items()
+    return state.from_tensors({name: value.to(like[name].dtype) for name, value in tensors})
 
 
 def _weights(model: nn.Module) -> list[nn.Parameter]:
