@@ -186,10 +186,16 @@ def test_a_server_is_asked_and_its_failures_are_recorded(run, books, tmp_path):
     with local_server(tell) as server:
         result = evaluated(run, f"some-model@{server.url}", out, books, *once)
         assert {body["model"] for body in server.bodies} == {"some-model"}
-    assert "1 questions failed" in result.stderr
+    told = " ".join(result.stderr.split())
+    assert "1 questions failed and count as wrong; the same command asks them again." in told
     records = records_in(out)
     assert [bool(record.failure) for record in records].count(True) == 1
     assert {record.subject for record in records} == {"endpoint/some-model"}
+    with local_server(lambda number, body: Told(text="The answer is garden.")) as server:
+        again = evaluated(run, f"some-model@{server.url}", out, books, *once)
+        assert len(server.bodies) == 1
+    assert "failed" not in again.stderr
+    assert not any(record.failure for record in records_in(out))
 
 
 def test_evaluation_mistakes_are_told(refused, books, tmp_path):

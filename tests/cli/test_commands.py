@@ -105,6 +105,13 @@ def test_an_evaluation_writes_tables_and_is_resumed(run, model, books, tmp_path)
     assert (out / "heatmap.png").read_bytes().startswith(b"\x89PNG")
     assert run(*args, "--background", books).exit_code == 0
     assert (out / "records.jsonl").read_bytes() == records
+    first, *others = records.decode().splitlines()
+    failed = json.loads(first) | {"answer": "", "failure": "out of memory"}
+    _ = (out / "records.jsonl").write_text("\n".join([json.dumps(failed), *others, ""]))
+    assert "failed" not in run(*args, "--background", books).stderr
+    again = (out / "records.jsonl").read_text().splitlines()
+    assert len(again) == 9
+    assert json.loads(again[-1])["failure"] == ""
 
 
 def test_evaluation_mistakes_are_told(refused, model, books, tmp_path):

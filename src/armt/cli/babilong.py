@@ -103,7 +103,9 @@ def evaluate(
 
     silence_transformers()
     settings, names = changed_settings(changes or []), parse_tasks(tasks)
-    options = EvaluationConfig(lengths=parse_lengths(lengths), num_samples=num_samples)
+    options = EvaluationConfig(
+        lengths=parse_lengths(lengths), num_samples=num_samples, retry_failures=True
+    )
     shard = parse_process(process)
     opened = open_subject(subject, settings, names, background or [])
     made = make_tasks(settings, names, background or [], opened.encoder, out)
@@ -250,7 +252,12 @@ def _check(task: "BabilongTask", folder: Path) -> None:
 
 
 def _tell(records: "Sequence[Record]", out: Path) -> None:
-    from armt.cli.babilong_results import REPORT_NAME, load_results, write_tables
+    from armt.cli.babilong_results import (
+        REPORT_NAME,
+        load_results,
+        tell_failures,
+        write_tables,
+    )
     from armt.evaluation.reports.html_page import write_report
     from armt.evaluation.reports.text_tables import to_markdown
 
@@ -258,9 +265,8 @@ def _tell(records: "Sequence[Record]", out: Path) -> None:
     every = load_results([out])
     _ = write_tables(every, out)
     write_report(every, out / REPORT_NAME)
-    num_failures = sum(bool(record.failure) for record in records)
-    failed = f" {num_failures:,} questions failed and count as wrong." if num_failures else ""
+    told = f"Accuracy in per cent, with 95 % intervals.{tell_failures(records)}"
     notices().print(
-        f"Accuracy in per cent, with 95 % intervals.{failed} More in '{out / REPORT_NAME}'.",
+        f"{told} More in '{out / REPORT_NAME}'.",
         markup=False,
     )

@@ -61,6 +61,16 @@ def ask(
         return evaluate(subject, task, options, record_path=path, shard=shard, on_progress=tell)
 
 
+def tell_failures(records: Sequence[Record]) -> str:
+    """Returns a sentence on the questions without an output, after a blank; nothing if none is."""
+    num_failures = sum(bool(record.failure) for record in records)
+    if not num_failures:
+        return ""
+    return (
+        f" {num_failures:,} questions failed and count as wrong; the same command asks them again."
+    )
+
+
 def load_results(places: Sequence[Path]) -> list[Record]:
     """Returns the records of all places; the reference's result files become records too.
 

@@ -106,5 +106,5 @@ def evaluate_boxed(out: Path) -> None:
     from armt.serving.folders import boxed_folder
 
     results().print("\n3. BABILong QA1, with the memory and without")
-    options = EvaluationConfig(lengths=LENGTHS, num_samples=NUM_SAMPLES)
+    options = EvaluationConfig(lengths=LENGTHS, num_samples=NUM_SAMPLES, retry_failures=True)
     measure(boxed_folder(), "qa1", options, out, batch_size=NUM_SAMPLES)

@@ -42,7 +42,9 @@ def evaluate(
     from armt.serving.folders import boxed_folder
 
     silence_transformers()
-    options = EvaluationConfig(lengths=parse_lengths(lengths), num_samples=num_samples)
+    options = EvaluationConfig(
+        lengths=parse_lengths(lengths), num_samples=num_samples, retry_failures=True
+    )
     folder = model or boxed_folder()
     measure(folder, task, options, out, background or [], batch_size=batch_size, seed=seed)
 
@@ -62,7 +64,7 @@ def measure(
     Raises:
         ArmtError: model, task or background cannot be used.
     """
-    from armt.cli.babilong_results import ask, write_tables
+    from armt.cli.babilong_results import ask, tell_failures, write_tables
     from armt.cli.babilong_samples import make_tasks
     from armt.cli.babilong_settings import BabilongSettings, RecurrentSettings
     from armt.cli.babilong_subjects import open_recurrent
@@ -79,4 +81,7 @@ def measure(
     records = ask(opened.subject, made, options, out)
     results().print(write_tables(records, out, "exact"), markup=False, end="")
     draw_panels(record_panels(records, "exact"), out / HEATMAP_NAME)
-    notices().print(f"Accuracy in per cent, with 95 % intervals. More in '{out}'.", markup=False)
+    notices().print(
+        f"Accuracy in per cent, with 95 % intervals.{tell_failures(records)} More in '{out}'.",
+        markup=False,
+    )
