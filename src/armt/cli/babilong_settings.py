@@ -63,7 +63,8 @@ class BabilongSettings(Config):
     """Folder within `babi`, such as `en-10k`; needed where there are several."""
 
     books: Literal["test", "train", "all"] = "test"
-    """Which books of the background are read; no model of the library is trained on `test`."""
+    """Which books of the background are read; no model of the library is trained on `test`. The
+    name of a book's file decides, whichever folder above it is named."""
 
     splitter: Literal["plain", "punkt"] = "punkt"
     """What finds sentences: `punkt` as the published benchmark does, or `plain`, which knows that

@@ -104,7 +104,28 @@ def test_embedded_prose_reads_as_prose(books):
     assert sum(char.isalpha() or char.isspace() for char in text) > 0.9 * len(text)
 
 
+def test_the_split_does_not_depend_on_which_folder_is_named(tmp_path):
+    folder = tmp_path / "lib" / "novels"
+    folder.mkdir(parents=True)
+    for number in range(40):
+        _ = (folder / f"{number}.txt").write_text(str(number), encoding="utf-8")
+    splits = [
+        {book.text for book in books if is_test_book(book.name)}
+        for books in (
+            folder_books(tmp_path),
+            folder_books(tmp_path / "lib"),
+            folder_books(folder),
+            file_books(sorted(folder.iterdir())),
+        )
+    ]
+    assert splits[0]
+    assert all(split == splits[0] for split in splits)
+
+
 def test_about_one_book_in_seven_is_for_testing():
+    # Books of a flat folder, whose split must stay as models were trained with it.
+    flat = [name for name in map(str, range(40)) if is_test_book(name)]
+    assert flat == ["15", "20", "28", "31"]
     share = sum(is_test_book(f"book {number}") for number in range(7000)) / 1000
     assert 0.9 < share < 1.1
 
