@@ -122,6 +122,31 @@ def test_a_placement_is_written_and_read(name):
     placement = parse_placement(name)
     assert placement.name == name
     assert parse_placement(placement.name) == placement
+
+
+@pytest.mark.parametrize(
+    ("placement", "name"),
+    [
+        (Placement(kind="clustered", spread=0.00001), "clustered:0.00001"),
+        (Placement(kind="depth", depth=0.123456789), "depth:0.123456789"),
+        (Placement(kind="depth", depth=1), "depth:1"),
+        (Placement(kind="depth", depth=-0.0), "depth:0"),
+        (Placement(kind="window", start=1e-7, end=1.0), "window:0.0000001-1"),
+    ],
+)
+def test_no_digit_of_a_placement_is_lost(placement, name):
+    assert placement.name == name
+    assert parse_placement(name) == placement
+
+
+@given(share=st.floats(0, 1, exclude_min=True))
+def test_every_share_is_written_and_read(share):
+    for placement in (
+        Placement(kind="clustered", spread=share),
+        Placement(kind="depth", depth=share),
+        Placement(kind="window", end=share),
+    ):
+        assert parse_placement(placement.name) == placement
     assert Placement.from_dict(placement.to_dict()) == placement
 
 

@@ -65,9 +65,9 @@ class Placement(Config):
     def name(self) -> str:
         """The placement as text, such as `depth:0.5`; `parse_placement` reads it back."""
         numbers = {
-            "window": f":{self.start:g}-{self.end:g}",
-            "depth": f":{self.depth:g}",
-            "clustered": f":{self.spread:g}",
+            "window": f":{_decimal(self.start)}-{_decimal(self.end)}",
+            "depth": f":{_decimal(self.depth)}",
+            "clustered": f":{_decimal(self.spread)}",
         }
         return self.kind + numbers.get(self.kind, "")
 
@@ -121,6 +121,11 @@ def parse_placement(text: str) -> Placement:
     return Placement(kind=cast("PlacementKind", kind))
 
 
+def _decimal(share: float) -> str:
+    """Returns a number as it is read back: all of its digits and no exponent."""
+    return np.format_float_positional(share + 0.0, trim="-")  # -0.0 becomes 0.0
+
+
 def _unknown_kind(kind: str) -> ConfigError:
     kinds = get_args(PlacementKind)
     hint, known = suggestion(kind, kinds), ", ".join(kinds)
@@ -148,8 +153,8 @@ def _between(
     high = min(high, text.num_sentences)  # the reference never uses the gap at the very end
     if low >= high:
         raise DataError(
-            f"No gap between sentences lies in the window {placement.start:g}-{placement.end:g} of "
-            f"{budget} tokens, less the {sum(fact_lens)} tokens of the facts. Widen the window, "
+            f"No gap between sentences lies in the {placement.name} of {budget} tokens, "
+            f"less the {sum(fact_lens)} tokens of the facts. Widen the window, "
             "or ask for a longer context."
         )
     return [low + dice.below(high - low) for _ in fact_lens]
