@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from armt.core.errors import StateError
 from armt.recurrence.state_file import load_state, read_header
 from armt.serving.answer import answer_question
 from armt.serving.boxed_model import load_boxed
@@ -191,3 +192,19 @@ def test_an_interrupted_reading_keeps_the_old_state(run, model, state, book, mon
     assert result.exit_code == 130
     assert len(result.stderr.splitlines()) == 1
     assert state.read_bytes() == before
+
+
+def test_a_reading_whose_memory_breaks_keeps_the_last_good_state(
+    refused, model, state, book, monkeypatch
+):
+    good, before = load_state(state, load_boxed(model).model), state.read_bytes()
+
+    def break_down(*args: object, **options: object) -> None:
+        raise StateError("The memory is no longer finite.", state=good)
+
+    monkeypatch.setattr("armt.cli.read.read_pieces", break_down)
+    message = refused("read", book, "--out", state, "--model", model)
+    assert "no longer finite" in message
+    assert state.read_bytes() == before
+    kept = load_state(state.with_name("book.state.last-good"), load_boxed(model).model)
+    assert_same_state(kept, good)

@@ -92,6 +92,14 @@ def test_every_memory_is_read_in_parts_in_half_precision(name):
     assert_same_state(parts, boxed.read(ids))
 
 
+@pytest.mark.parametrize("name", [card.name for card in MEMORIES])
+def test_a_model_in_half_precision_goes_on_from_a_state_in_single_precision(name):
+    boxed, ids = half_of_a_memory(name), random_ids(2, 27)
+    assert boxed.half is not None
+    for state in (boxed.model.init_state(2), boxed.model.read(ids)):
+        assert boxed.half(ids, state=state).logits.isfinite().all()
+
+
 def test_an_empty_text_leaves_every_digit():
     boxed, ids = half_of_a_memory("rmt"), random_ids(2, 27)
     state = boxed.model.read(ids)
@@ -120,3 +128,17 @@ def test_units_are_asked_of_torch(monkeypatch):
         assert has_half_units() is expected
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert not has_half_units()
+
+
+def test_the_last_good_state_of_a_broken_reading_is_in_single_precision(folder, has_units):
+    boxed = load_boxed(folder)
+    assert boxed.half is not None
+    ids = boxed.encode_text(PROSE * 3)
+    bad = min({*range(boxed.encoder.vocab_size)} - {*ids})
+    with torch.no_grad():
+        boxed.half.get_input_embeddings().weight[bad] = float("nan")
+    pieces = [*(ids[at : at + 500] for at in range(0, len(ids), 500)), [bad], *[ids] * 40]
+    with pytest.raises(StateError, match="finite") as caught:
+        _ = boxed.read(iter(pieces))
+    assert caught.value.state is not None
+    assert floating_dtypes(caught.value.state) == {torch.float32}

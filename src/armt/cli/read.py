@@ -29,6 +29,7 @@ def read(
     start: Annotated[Path | None, typer.Option("--from", help="State file to go on from.")] = None,
 ) -> None:
     """Read a text of any length into a state file."""
+    from armt.core.errors import StateError
     from armt.recurrence.state_file import Source, load_state, read_header, save_state
     from armt.serving.boxed_model import load_boxed
     from armt.serving.folders import boxed_folder
@@ -43,10 +44,22 @@ def read(
     if start is not None:
         state = load_state(start, boxed.model, tokenizer=tokenizer)
         earlier = read_header(start).sources
-    reading = read_pieces(boxed, reader, state)
-    read_now = [Source(name, nbytes) for name, nbytes in reader.nbytes.items()]
-    sources_all = [*earlier, *read_now]
-    save_state(out, reading.state, boxed.model, tokenizer=tokenizer, sources=sources_all)
+
+    def save(path: Path, state: "RecurrentState") -> None:
+        read_now = [Source(name, nbytes) for name, nbytes in reader.nbytes.items()]
+        sources_all = [*earlier, *read_now]
+        save_state(path, state, boxed.model, tokenizer=tokenizer, sources=sources_all)
+
+    try:
+        reading = read_pieces(boxed, reader, state)
+    except StateError as error:
+        if error.state is not None:
+            kept = out.with_name(f"{out.name}.last-good")
+            save(kept, error.state)
+            num_tokens = int(error.state.num_tokens[0])
+            notices().print(f"Notice: the last good memory, of {num_tokens:,} tokens, is '{kept}'.")
+        raise
+    save(out, reading.state)
     _report(reader, reading.num_tokens, out)
 
 

@@ -45,7 +45,7 @@ class StateFileError(StateError):
 
 
 class StorageError(ArmtError):
-    """The disk is full or refuses the file; what was there before is untouched."""
+    """The disk is full or refuses a file; the message says what became of what was there before."""
 
 
 class DeviceError(ArmtError):

@@ -203,7 +203,9 @@ class HMT(TokenMemory[HMTState]):
         self, summaries: Float[Tensor, "*B M D"], memories: Float[Tensor, "*B N D"]
     ) -> Float[Tensor, "*B M N"]:
         """Returns how well each memory suits each summary (equation 2, before the softmax)."""
-        queries, keys = self.to_query(summaries), self.to_key(memories)
+        # a state may be more precise than the model that goes on from it
+        dtype = self.to_query.weight.dtype
+        queries, keys = self.to_query(summaries.to(dtype)), self.to_key(memories.to(dtype))
         return queries @ keys.mT / keys.shape[-1] ** 0.5
 
     def _is_there(self, state: HMTState) -> Bool[Tensor, "B N"]:

@@ -128,23 +128,28 @@ class RMTR(TokenMemory[RMTRState]):
         num_past = state.past.shape[1]
         if not num_past:
             return {"reach": source.new_zeros(len(source))}
-        shares = self._shares(state, self.past_norm(state.past.flatten(1, 2)))
+        shares = self._shares(state, self._normed_past(state))
         by_segment = shares.unflatten(-1, (num_past, self.num_memory_tokens)).sum(-1)
         ages = torch.arange(num_past, 0, -1, device=shares.device)
         return {"reach": (by_segment * ages).sum(-1).mean(1)}
 
     def _retrieve(self, state: RMTRState) -> Float[Tensor, "B M D"]:
         """Returns what each token of the memory finds among those of all past segments."""
-        past = self.past_norm(state.past.flatten(1, 2))
+        past = self._normed_past(state)
         weights = self._shares(state, past)
         if self.config.retrieval == "attention":
             weights = self.dropout(weights)
-        found = self.dropout(self.to_output(weights @ self.to_value(past))) + state.memory
+        memory = state.memory.to(past.dtype)
+        found = self.dropout(self.to_output(weights @ self.to_value(past))) + memory
         return found + self.dropout(self.perceptron(self.found_norm(found)))
+
+    def _normed_past(self, state: RMTRState) -> Float[Tensor, "B N D"]:
+        """Returns the past memories normed, in the model's precision; the state may have a higher."""
+        return self.past_norm(state.past.flatten(1, 2).to(self.past_norm.weight.dtype))
 
     def _shares(self, state: RMTRState, past: Float[Tensor, "B N D"]) -> Float[Tensor, "B M N"]:
         """Returns the share of each past memory token in what each token finds."""
-        queries = self.to_query(self.query_norm(state.memory))
+        queries = self.to_query(self.query_norm(state.memory.to(past.dtype)))
         scores = queries @ self.to_key(past).transpose(1, 2) / past.shape[-1] ** 0.5
         # sharpened they are greater than half precision can tell
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))

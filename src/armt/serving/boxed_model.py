@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from armt.core.config import Config
-from armt.core.errors import ArmtError, BackboneError, ConfigError, DataError
+from armt.core.errors import ArmtError, BackboneError, ConfigError, DataError, StateError
 from armt.core.files import write_text
 from armt.core.shapes import Tensor
 from armt.core.state import State
@@ -80,7 +80,12 @@ class BoxedModel:
         if state is not None:
             self.model.memory.check_states(state.layers)
             start = _in_precision_of(self.half, state)
-        after = self.half.read(source, start, on_progress=on_progress)
+        try:
+            after = self.half.read(source, start, on_progress=on_progress)
+        except StateError as error:
+            if error.state is not None:
+                error.state = _in_precision_of(self.model, error.state)
+            raise
         if state is not None and torch.equal(after.num_tokens, state.num_tokens):
             return state  # an empty text changes nothing, not even digits
         return _in_precision_of(self.model, after)
