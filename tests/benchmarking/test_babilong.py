@@ -78,3 +78,21 @@ def test_other_weights_and_other_options_are_measured_for_themselves(exam, model
     ]
     assert [changes for changes, _ in told] == [[], list(others.changes), []]
     assert told[0][1] == told[1][1] != told[2][1]
+
+
+def test_stories_longer_than_their_cell_are_read_for_themselves(exam, model, encoder, monkeypatch):
+    monkeypatch.undo()
+    task = exam.tasks[0]
+    lengths = [task.sample("300", index).context_len for index in task.indices("300", 12)]
+    assert len(set(lengths)) > 2
+    seen: list[int] = []
+    read = babilong.count_right_side_by_side
+
+    def watched(model, samples, encoder):
+        seen.extend(sample.context_len for sample in samples)
+        return read(model, samples, encoder)
+
+    monkeypatch.setattr(babilong, "count_right_side_by_side", watched)
+    found = babilong.count_right(model, task, "300", task.indices("300", 12))
+    assert sorted(seen) == sorted(lengths)
+    assert set(found) == {"on", "off"}

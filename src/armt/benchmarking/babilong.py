@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,8 +164,15 @@ def count_right(
     num_right: Counter[str] = Counter({"on": 0, "off": 0})
     for first in range(0, len(indices), _NUM_ROWS):
         samples = [task.sample(length, index) for index in indices[first : first + _NUM_ROWS]]
-        num_right.update(count_right_side_by_side(model, samples, task.encoder))
+        # a story may be longer than the cell; only texts of one length are read side by side
+        samples.sort(key=_context_len)
+        for _, alike in groupby(samples, key=_context_len):
+            num_right.update(count_right_side_by_side(model, list(alike), task.encoder))
     return num_right
+
+
+def _context_len(sample: Sample) -> int:
+    return sample.context_len
 
 
 def count_right_side_by_side(

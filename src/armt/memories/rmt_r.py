@@ -144,7 +144,7 @@ class RMTR(TokenMemory[RMTRState]):
         return found + self.dropout(self.perceptron(self.found_norm(found)))
 
     def _normed_past(self, state: RMTRState) -> Float[Tensor, "B N D"]:
-        """Returns the past memories normed, in the model's precision; the state may have a higher."""
+        """Returns the past memories normed, in the precision of the model and not of the state."""
         return self.past_norm(state.past.flatten(1, 2).to(self.past_norm.weight.dtype))
 
     def _shares(self, state: RMTRState, past: Float[Tensor, "B N D"]) -> Float[Tensor, "B M N"]:
