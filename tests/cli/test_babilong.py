@@ -244,6 +244,19 @@ def test_a_store_of_another_tokenizer_is_refused(run, refused, books, causal, tm
     assert "made with another tokenizer" in refused(*args, *more)
 
 
+def test_a_store_of_another_splitter_is_refused(run, refused, books, tmp_path):
+    store = tmp_path / "store"
+    plain = ("--set", "splitter=plain")
+    made = run("babilong", "store", "--out", store, "--background", books, *plain)
+    assert "splitter plain" in made.stdout
+    out = tmp_path / "out"
+    for same in ((), plain):
+        _ = evaluated(run, "oracle", out, store, *same)
+    args = ("babilong", "evaluate", "oracle", "--out", out, "--background", store)
+    told = refused(*args, "--set", "splitter=punkt")
+    assert "were found by 'plain', and 'punkt' is asked for" in told
+
+
 @pytest.fixture
 def published(tmp_path):
     """A tree of result files as the reference writes it."""

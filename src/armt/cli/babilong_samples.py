@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # importing rich draws random numbers, which an import should
 CACHE_NAME = "background"
 """Folder within that of the results where tokenised background is kept."""
 
+_SPLITTER = "punkt"
 _GPT2_FILES = ("encoder.json", "vocab.bpe")
 _GPT2_END = "<|endoftext|>"
 
@@ -94,7 +95,8 @@ def load_store(
     """Returns the background: a store that is named, or one made of the texts that are named.
 
     Raises:
-        DataError: a text cannot be read, or the store counts by another tokenizer.
+        DataError: a text cannot be read, or the store counts by another tokenizer or
+            was cut by another splitter.
     """
     made = store_folder(background)
     if made is None:
@@ -103,7 +105,7 @@ def load_store(
                 Corpus(list(background) or [PROSE]),
                 encoder,
                 folder / CACHE_NAME,
-                splitter=settings.splitter,
+                splitter=settings.splitter or _SPLITTER,
                 on_progress=show,
             )
     if load_encoder(str(made)).digest != encoder.digest:
@@ -111,7 +113,14 @@ def load_store(
             f"The store '{made}' was made with another tokenizer than the samples are counted by. "
             f"Say '--set tokenizer={made}', or make a store with the tokenizer meant."
         )
-    return BackgroundStore.load(made)
+    store = BackgroundStore.load(made)
+    found = store.splitter.partition(" ")[0]
+    if settings.splitter not in ("", found):
+        raise DataError(
+            f"The sentences of the store '{made}' were found by '{found}', and "
+            f"'{settings.splitter}' is asked for. Leave `splitter` out, or make a store with the one meant."
+        )
+    return store
 
 
 def store_folder(background: Sequence[str]) -> Path | None:
@@ -135,7 +144,7 @@ def save_store(
         made = build_store(
             Corpus(list(background) or [PROSE]),
             encoder,
-            splitter=settings.splitter,
+            splitter=settings.splitter or _SPLITTER,
             on_progress=show,
         )
     made.save(folder)

@@ -66,9 +66,9 @@ class BabilongSettings(Config):
     """Which books of the background are read; no model of the library is trained on `test`. The
     name of a book's file decides, whichever folder above it is named."""
 
-    splitter: Literal["plain", "punkt"] = "punkt"
+    splitter: Literal["", "plain", "punkt"] = ""
     """What finds sentences: `punkt` as the published benchmark does, or `plain`, which knows that
-    no sentence ends after "Mr."."""
+    no sentence ends after "Mr.". By default that of a ready store, else `punkt`."""
 
     samples: BabilongTaskConfig = field(default_factory=BabilongTaskConfig)
     """How samples are made; `samples.placement` is written like `depth:0.5`."""

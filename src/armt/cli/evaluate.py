@@ -65,14 +65,14 @@ def measure(
         ArmtError: model, task or background cannot be used.
     """
     from armt.cli.babilong_results import ask, tell_failures, write_tables
-    from armt.cli.babilong_samples import make_tasks
+    from armt.cli.babilong_samples import make_tasks, store_folder
     from armt.cli.babilong_settings import BabilongSettings, RecurrentSettings
     from armt.cli.babilong_subjects import open_recurrent
     from armt.evaluation.reports.panels import draw_panels, record_panels
     from armt.tasks.babilong.task_config import BabilongTaskConfig
 
     settings = BabilongSettings(
-        splitter="plain",
+        splitter="" if store_folder(background) else "plain",
         samples=BabilongTaskConfig(seed=seed),
         recurrent=RecurrentSettings(batch_size=batch_size),
     )
