@@ -58,7 +58,7 @@ class MadeUpSubject:
             name="made up",
             category="recurrent",
             knows_facts=True,
-            told={"qa1": Told(hash=prompt_hash)},
+            told={"qa1": Told(hash=prompt_hash, flags="flags")},
             prompt_set="all",
             arms=("on", "off"),
             batch_size=batch_size,

@@ -38,7 +38,7 @@ def test_a_record_tells_all_that_there_is_to_know(task):
     sample = task.sample(400, 4)
     assert (record.subject, record.category, record.knows_facts) == ("made up", "recurrent", True)
     assert (record.subject_fingerprint, record.prompt_hash) == ("s1", "p1")
-    assert record.prompt_set == "all"
+    assert (record.prompt_set, record.prompt_flags) == ("all", "flags")
     assert (record.task, record.task_fingerprint, record.seed) == ("qa1", "t1", 7)
     assert (record.length, record.index) == (400, 4)
     assert (record.question, record.truth) == (sample.question, sample.answer)

@@ -240,6 +240,7 @@ class _Run:
             subject_fingerprint=self._origin[0],
             prompt_hash=self._origin[1],
             prompt_set=self._subject.about.prompt_set,
+            prompt_flags=self._told.flags,
             task_fingerprint=self._origin[2],
             task=self._origin[3],
             seed=self._task.seed,

@@ -94,6 +94,10 @@ class Record:
     """Hash of the prompts of all tasks that this one's stands among; empty without one, and in
     older records."""
 
+    prompt_flags: str = ""
+    """Which parts of a prompt were there, as the reference's result files spell it; empty where
+    that is not known, as in older records."""
+
     failure: str = ""
     """Why there is no output; empty if there is one."""
 

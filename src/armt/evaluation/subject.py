@@ -6,7 +6,8 @@ from typing import Literal, Protocol
 
 from armt.core.config import PlainTree
 from armt.evaluation.judging import babi_name
-from armt.tasks.babilong.prompts import PromptBook
+from armt.evaluation.reports.reference_files import spell_flags
+from armt.tasks.babilong.prompts import Prompt, PromptBook
 from armt.tasks.contract import Sample
 
 Arm = Literal["on", "off", "none"]
@@ -41,6 +42,9 @@ class Told:
     hash: str = ""
     """A hash of the wording of its prompt, or of an answer given in advance; empty for nothing."""
 
+    flags: str = ""
+    """Which parts of a prompt are there, as the reference's result files spell it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class About:
@@ -73,9 +77,26 @@ class About:
         return self.told.get(babi_name(task) or task, Told())
 
 
-def told_by(prompts: PromptBook) -> dict[str, Told]:
-    """Returns what a subject is told for each task that has a prompt."""
-    return {task: Told(hash=prompts[task].hash) for task in prompts.tasks}
+def told_by(prompts: PromptBook, *, has_chat_template: bool) -> dict[str, Told]:
+    """Returns what a subject is told for each task that has a prompt.
+
+    Args:
+        prompts: the prompts of the tasks.
+        has_chat_template: whether they are messages in a chat template; one text knows no system
+            message.
+    """
+    return {task: _told(prompts[task], has_chat_template) for task in prompts.tasks}
+
+
+def _told(prompt: Prompt, has_chat_template: bool) -> Told:
+    flags = {
+        "instruction": bool(prompt.instruction),
+        "examples": bool(prompt.examples),
+        "post_prompt": bool(prompt.post_prompt),
+        "chat_template": has_chat_template,
+        "system_prompt": has_chat_template and bool(prompt.system),
+    }
+    return Told(hash=prompt.hash, flags=spell_flags(flags))
 
 
 class Subject(Protocol):

@@ -6,7 +6,15 @@ from armt.core.errors import DataError
 from armt.evaluation.metrics import Score
 from armt.evaluation.reports.collate import collate
 from armt.evaluation.reports.exchange import export_records, records_of
-from armt.evaluation.reports.reference_files import find_files, score_files
+from armt.evaluation.reports.reference_files import (
+    FLAG_NAMES,
+    Prediction,
+    file_stem,
+    find_files,
+    score_files,
+    spell_flags,
+    write_predictions,
+)
 from evaluation.records import cell, record
 
 
@@ -41,6 +49,7 @@ def test_arms_prompts_and_places_of_the_question_are_not_mixed_up(tmp_path):
         record(arm="on"),
         record(arm="off"),
         record(task="qa1@both"),
+        record(task="qa1@shuffled"),
         record(subject="meta-llama/Llama", arm="none", prompt_hash="abcdef"),
     ]
     _ = export_records(records, tmp_path)
@@ -49,12 +58,78 @@ def test_arms_prompts_and_places_of_the_question_are_not_mixed_up(tmp_path):
     assert names_in(tmp_path) == [
         f"armt/boxed-memory-off/qa1_1k_{none}.csv",
         f"armt/boxed-question-both/qa1_1k_{none}.csv",
+        f"armt/boxed-shuffled/qa1_1k_{none}.csv",
         f"armt/boxed/qa1_1k_{none}.csv",
         f"meta-llama/Llama/qa1_1k_{full}.csv",
     ]
     settings = json.loads((tmp_path / f"meta-llama/Llama/qa1_1k_{full}.json").read_text())
     assert settings["prompt"]["hash"] == "abcdef"
     assert settings["generate_kwargs"] == {"do_sample": False, "num_beams": 1}
+
+
+def test_samples_of_several_makings_are_not_mixed_up(tmp_path):
+    makings = ("1111111", "2222222")
+    records = [record(task_fingerprint=made, answer=made) for made in makings]
+    paths = export_records([*records, record(task="qa2")], tmp_path)
+    assert [path.parent.name for path in paths] == [
+        "boxed-samples-111111",
+        "boxed-samples-222222",
+        "boxed",
+    ]
+    for path, made in zip(paths, makings, strict=False):
+        assert made in path.read_text()
+
+
+def test_the_parts_of_a_prompt_are_told_as_they_were(tmp_path):
+    bare = spell_flags({"instruction": True, "chat_template": True, "system_prompt": True})
+    full = spell_flags(dict.fromkeys(FLAG_NAMES, True))
+    records = [record(prompt_hash=flags, prompt_flags=flags) for flags in (bare, full)]
+    _ = export_records(records, tmp_path)
+    # One model, as the reference collates it: the best of its configurations.
+    assert names_in(tmp_path) == [f"armt/boxed/qa1_1k_{flags}.csv" for flags in (bare, full)]
+    told = json.loads((tmp_path / f"armt/boxed/qa1_1k_{bare}.json").read_text())["prompt"]
+    assert [name for name in FLAG_NAMES if told[name]] == [
+        "instruction",
+        "chat_template",
+        "system_prompt",
+    ]
+
+
+def test_prompts_of_the_same_parts_are_not_mixed_up(tmp_path):
+    full = spell_flags(dict.fromkeys(FLAG_NAMES, True))
+    records = [
+        record(task=task, prompt_hash=f"{way}{task}", prompt_set=way, prompt_flags=full)
+        for way in ("one", "two")
+        for task in ("qa1", "qa2")
+    ]
+    folders = [path.parent.name for path in export_records(records, tmp_path)]
+    assert folders == ["boxed--prompt-one"] * 2 + ["boxed--prompt-two"] * 2
+
+
+def test_every_configuration_of_imported_files_is_kept(tmp_path):
+    flags = [
+        spell_flags({}),
+        spell_flags({"examples": True}),
+        "",
+        "instruction_no_examples_yes_post_prompt_no",
+    ]
+    source, out = tmp_path / "source", tmp_path / "out"
+    for number, each in enumerate(flags):
+        path = source / "org" / "model" / f"{file_stem('qa1', 4000, each)}.csv"
+        write_predictions(path, [Prediction("garden", str(number), "Where is Mary? ")])
+    records = [each for file in find_files(source) for each in records_of(file)]
+    _ = export_records(records, out)
+    assert names_in(out) == names_in(source)
+    for name in names_in(out):
+        assert (out / name).read_text() == (source / name).read_text()
+    assert not list(out.rglob("*.json"))
+
+
+def test_a_file_is_never_written_twice(tmp_path):
+    records = [record(subject="a b"), record(subject="a:b")]
+    with pytest.raises(DataError, match="'a b' and 'a:b' would both be written to"):
+        _ = export_records(records, tmp_path)
+    assert names_in(tmp_path) == []
 
 
 def test_flags_can_be_told(tmp_path):

@@ -1,4 +1,5 @@
 from armt.evaluation.metrics import Score
+from armt.evaluation.reports.reference_files import spell_flags
 from armt.evaluation.reports.series import (
     into_series,
     score_of,
@@ -63,6 +64,20 @@ def test_the_prompts_of_several_tasks_are_one_way_of_asking():
         ("boxed [prompt 11]", "qa2"),
         ("boxed [prompt 22]", "qa1"),
         ("boxed [prompt 22]", "qa2"),
+    ]
+
+
+def test_the_prompts_of_imported_files_are_told_by_their_parts():
+    flags = [
+        spell_flags({}),
+        spell_flags({"examples": True}),
+        "instruction_yes_examples_no_post_prompt_yes",
+    ]
+    records = [record(subject="org/model", prompt_hash=each) for each in flags]
+    assert list(subject_names(into_series(records)).values()) == [
+        "org/model [prompt bare]",
+        "org/model [prompt examples]",
+        "org/model [prompt instruction+post_prompt of 3]",
     ]
 
 

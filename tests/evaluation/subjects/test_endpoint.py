@@ -9,6 +9,7 @@ import pytest
 
 from armt.core.errors import ConfigError, UnknownNameError
 from armt.evaluation.harness import EvaluationConfig, evaluate
+from armt.evaluation.reports.reference_files import spell_flags
 from armt.evaluation.subjects.endpoint import EndpointConfig, EndpointSubject
 from armt.evaluation.subjects.endpoint_client import RequestConfig
 from armt.tasks.babilong import BabilongTask
@@ -261,7 +262,12 @@ def test_a_prompt_counts_for_its_own_task_alone():
     several = [subject(url, prompts=each) for each in (prompts, prompts.only("qa2", "qa1"))]
     assert len({each.fingerprint for each in several}) == 1
     assert {each.about.told_for("qa1").hash for each in several} == {prompts["qa1"].hash}
-    bare = subject(url, prompts=prompts.changed(without=["examples"]))
+    bare = subject(url, prompts=prompts.changed(without=["examples"], system="Be brief."))
+    flags = {"instruction": True, "post_prompt": True, "chat_template": True, "system_prompt": True}
+    assert bare.about.told_for("qa1").flags == spell_flags(flags)
+    as_text = subject(url, prompts=bare.prompts, form="completions")
+    flags |= {"chat_template": False, "system_prompt": False}
+    assert as_text.about.told_for("qa1").flags == spell_flags(flags)
     assert bare.about.told_for("qa1") != several[0].about.told_for("qa1")
     assert bare.about.prompt_set != several[0].about.prompt_set
 

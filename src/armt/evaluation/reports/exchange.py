@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from armt.core.errors import DataError
 from armt.evaluation.judging import judge
 from armt.evaluation.record import Record
 from armt.evaluation.reports.reference_files import (
@@ -12,18 +13,28 @@ from armt.evaluation.reports.reference_files import (
     ReferenceFile,
     as_reference_reads,
     file_stem,
+    parse_flags,
     read_predictions,
     spell_flags,
     write_predictions,
     write_settings,
 )
-from armt.evaluation.reports.series import Series, into_series, subject_names
+from armt.evaluation.reports.series import (
+    HASH_LEN,
+    ByLength,
+    Series,
+    into_series,
+    subject_names,
+    task_names,
+)
 
 IMPORTED = "imported"
 """Category of records that come from a file: how the answers were made is not known."""
 
 _OWN_ORGANISATION = "armt"
 _PROMPT_FLAGS: tuple[str, ...] = FLAG_NAMES[:3]
+_MARKS = {"both": "question-both"}
+_GENERATION = {"do_sample": False, "num_beams": 1}
 
 
 def records_of(file: ReferenceFile) -> list[Record]:
@@ -39,6 +50,7 @@ def records_of(file: ReferenceFile) -> list[Record]:
             knows_facts=False,
             subject_fingerprint="",
             prompt_hash=file.flags,
+            prompt_flags=file.flags,
             task=file.task,
             task_fingerprint="",
             seed=0,
@@ -62,36 +74,29 @@ def export_records(
 ) -> list[Path]:
     """Writes records as result files that the reference can collate; returns the csv paths.
 
-    A subject becomes `org/model`; what it did without its memory, or when told the question first,
-    becomes a model of its own, so that nothing is mixed up.
+    A subject becomes `org/model`; what it did without its memory, when told the question first, in
+    a control, or on samples of another making, becomes a model of its own, so that nothing is mixed
+    up. A json file beside each csv tells the prompt, but for imported rows.
 
     Args:
         records: of any number of subjects, tasks and lengths.
         folder: where to; files of the same names are replaced.
-        flags: which parts of the prompt were there; by default the three parts of a BABILong prompt
-            if a subject had a prompt, and none if not.
+        flags: which parts of the prompt were there; by default what the records tell. Of older ones
+            that have a prompt and do not tell, the three parts of a BABILong prompt.
 
     Raises:
         StorageError: the disk is full or refuses a file.
     """
     found = into_series(records)
-    names = subject_names(found)
-    paths: list[Path] = []
-    for series, by_length in found.items():
-        has_prompt = bool(series.prompt_hash)
-        used = dict.fromkeys(_PROMPT_FLAGS, has_prompt) if flags is None else flags
-        task, place = series.task.split("@")[0], _folder_of(names[series.asked], series)
-        for length, cell in by_length.items():
-            stem = Path(folder) / place / file_stem(task, length, spell_flags(used))
-            ordered = sorted(cell, key=_index_of)
-            path = stem.with_name(f"{stem.name}.csv")
-            write_predictions(path, [_row(record) for record in ordered])
-            prompt = {name: used.get(name, False) for name in FLAG_NAMES}
+    places = _places(found, None if flags is None else spell_flags(flags), Path(folder))
+    for (series, length), (stem, spelled) in places.items():
+        cell = sorted(found[series][length], key=_index_of)
+        write_predictions(_with_ending(stem, "csv"), [_row(record) for record in cell])
+        if cell[0].category != IMPORTED:  # of others it is not known how they were made
             hashes = {"hash": series.prompt_hash, "subject": series.subject_fingerprint}
-            settings = path.with_suffix(".json")
-            write_settings(settings, prompt | hashes, {"do_sample": False, "num_beams": 1})
-            paths.append(path)
-    return paths
+            prompt = dict.fromkeys(FLAG_NAMES, False) | parse_flags(spelled) | hashes
+            write_settings(_with_ending(stem, "json"), prompt, _GENERATION)
+    return [_with_ending(stem, "csv") for stem, _ in places.values()]
 
 
 def _scores(task: str, row: Prediction) -> dict[str, bool]:
@@ -111,13 +116,59 @@ def _index_of(record: Record) -> int:
     return record.index
 
 
-def _folder_of(name: str, series: Series) -> Path:
+def _places(
+    found: Mapping[Series, ByLength], flags: str | None, folder: Path
+) -> dict[tuple[Series, int], tuple[Path, str]]:
+    """Returns the path of each cell, without its ending, and the flags in it.
+
+    Raises:
+        DataError: a path comes twice.
+    """
+    told = {
+        series: _flags_of(by_length) if flags is None else flags
+        for series, by_length in found.items()
+    }
+    names, tasks = subject_names(found, told), task_names(found)
+    places: dict[tuple[Series, int], tuple[Path, str]] = {}
+    taken: dict[Path, str] = {}
+    for series, by_length in found.items():
+        name, task = names[series.asked], series.task.split("@")[0]
+        inside = folder / _folder_of(name, series, has_twin=tasks[series] != series.task)
+        for length in by_length:
+            stem = inside / file_stem(task, length, told[series])
+            if stem in taken:
+                raise DataError(
+                    f"'{taken[stem]}' and '{name}' would both be written to '{stem}.csv'. Report "
+                    "them apart, or evaluate one of them under another name."
+                )
+            taken[stem] = name
+            places[series, length] = stem, told[series]
+    return places
+
+
+def _flags_of(by_length: ByLength) -> str:
+    """Returns what a row tells of its prompt, spelled as in a file's name."""
+    records = [record for cell in by_length.values() for record in cell]
+    told = next((record.prompt_flags for record in records if record.prompt_flags), "")
+    if told or records[0].category == IMPORTED:
+        return told
+    # Older records tell no more than whether there was a prompt.
+    return spell_flags(dict.fromkeys(_PROMPT_FLAGS, bool(records[0].prompt_hash)))
+
+
+def _folder_of(name: str, series: Series, *, has_twin: bool) -> Path:
+    """Returns the folder of a row; `has_twin` if others differ in the samples alone."""
     parts = [_clean(part) for part in name.split("/") if part.strip(". ")]
     if len(parts) != 2:
         parts = [_OWN_ORGANISATION, "-".join(parts) or "unnamed"]
     marks = ["memory-off"] if series.arm == "off" else []
-    marks += [f"question-{place}" for place in series.task.split("@")[1:]]
+    marks += [_MARKS.get(mark, mark) for mark in series.task.split("@")[1:]]
+    marks += [f"samples-{_clean(series.task_fingerprint[:HASH_LEN])}"] if has_twin else []
     return Path(parts[0]) / "-".join([parts[1], *marks])
+
+
+def _with_ending(stem: Path, ending: str) -> Path:
+    return stem.with_name(f"{stem.name}.{ending}")
 
 
 def _clean(part: str) -> str:

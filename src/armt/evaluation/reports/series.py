@@ -4,14 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from armt.core.errors import DataError
 from armt.evaluation.metrics import Score
 from armt.evaluation.record import Metric, Record
+from armt.evaluation.reports.reference_files import FLAG_NAMES, parse_flags
 
 ARM_NAMES = {"on": "memory on", "off": "memory off", "none": ""}
 """How arms are called in tables; a subject without a memory has nothing to tell."""
 
 _ARM_ORDER = ("on", "none", "off")
-_HASH_LEN = 6
+HASH_LEN = 6
+"""Digits of a hash that are shown."""
 
 
 class Series(NamedTuple):
@@ -84,15 +87,21 @@ def support_recall(records: Sequence[Record]) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-def subject_names(rows: Iterable[Series]) -> dict[tuple[str, str, str], str]:
+def subject_names(
+    rows: Iterable[Series], marks: Mapping[Series, str] | None = None
+) -> dict[tuple[str, str, str], str]:
     """Returns what to call each subject: its name, and a hash where the name is not enough.
 
     A prompt is told only if some task was asked with several. Otherwise all tasks are one subject's
     and bear one name, also if other prompts than theirs changed in between.
+
+    Args:
+        rows: of all subjects.
+        marks: what else tells prompts apart where the names will stand.
     """
     every = list(rows)
     asked = list(dict.fromkeys(series.asked for series in every))
-    with_prompt = _of_several_prompts(every)
+    with_prompt = _of_several_prompts(every, marks or {})
     return {each: _told_apart(each, asked, each[:2] in with_prompt) for each in asked}
 
 
@@ -102,13 +111,14 @@ def task_names(rows: Iterable[Series]) -> dict[Series, str]:
     Its name, and a hash where a subject was asked about samples of several makings.
     """
     every = list(rows)
-    made: dict[tuple[tuple[str, str, str], str], set[str]] = defaultdict(set)
+    names = subject_names(every)
+    made: dict[tuple[str, str], set[str]] = defaultdict(set)
     for series in every:
-        made[series.asked, series.task].add(series.task_fingerprint)
+        made[names[series.asked], series.task].add(series.task_fingerprint)
     return {
         series: series.task
-        if len(made[series.asked, series.task]) == 1
-        else f"{series.task} [{series.task_fingerprint[:_HASH_LEN]}]"
+        if len(made[names[series.asked], series.task]) == 1
+        else f"{series.task} [{series.task_fingerprint[:HASH_LEN]}]"
         for series in every
     }
 
@@ -124,11 +134,14 @@ def _place(series: Series) -> tuple[tuple[int, str], str, int]:
     return task_number(series.task), series.task_fingerprint, order
 
 
-def _of_several_prompts(rows: Iterable[Series]) -> set[tuple[str, str]]:
-    """The subjects, by name and fingerprint, that were asked one task with several prompts."""
-    prompts: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+def _of_several_prompts(
+    rows: Iterable[Series], marks: Mapping[Series, str]
+) -> set[tuple[str, str]]:
+    """The subjects, by name and fingerprint, asked one task with several prompts of one mark."""
+    prompts: dict[tuple[str, str, str, str], set[str]] = defaultdict(set)
     for series in rows:
-        prompts[series.subject, series.subject_fingerprint, series.task].add(series.prompt_hash)
+        place = (series.subject, series.subject_fingerprint, series.task, marks.get(series, ""))
+        prompts[place].add(series.prompt_hash)
     return {asked[:2] for asked, found in prompts.items() if len(found) > 1}
 
 
@@ -139,7 +152,17 @@ def _told_apart(
     namesakes = [each for each in every if each[0] == one[0]]
     parts = [one[0]]
     if len({fingerprint for _, fingerprint, _ in namesakes}) > 1:
-        parts.append(f"[{one[1][:_HASH_LEN]}]")
+        parts.append(f"[{one[1][:HASH_LEN]}]")
     if with_prompt:
-        parts.append(f"[prompt {one[2][:_HASH_LEN] or 'none'}]")
+        parts.append(f"[prompt {_short(one[2]) or 'none'}]")
     return " ".join(parts)
+
+
+def _short(prompt: str) -> str:
+    """The beginning of a hash; of the flags of an imported file the parts that were there."""
+    try:
+        flags = parse_flags(prompt)
+    except DataError:
+        return prompt[:HASH_LEN]
+    known = "" if len(flags) == len(FLAG_NAMES) else f" of {len(flags)}"
+    return ("+".join(name for name, is_on in flags.items() if is_on) or "bare") + known

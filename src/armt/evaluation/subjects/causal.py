@@ -83,7 +83,7 @@ class CausalSubject:
             name=name,
             category="causal",
             knows_facts=False,
-            told=told_by(self.prompts),
+            told=told_by(self.prompts, has_chat_template=self.config.has_chat_template),
             prompt_set=self.prompts.hash,
             batch_size=self.config.batch_size,
         )

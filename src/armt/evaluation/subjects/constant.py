@@ -6,6 +6,7 @@ from typing import final
 
 from armt.core.errors import DataError
 from armt.evaluation.judging import babi_name
+from armt.evaluation.reports.reference_files import spell_flags
 from armt.evaluation.subject import About, Answer, Arm, Told
 from armt.evaluation.subjects.hashing import short_hash
 from armt.tasks.contract import Sample
@@ -22,7 +23,10 @@ class ConstantSubject:
             name=name,
             category="constant",
             knows_facts=True,
-            told={task: Told(hash=short_hash(answer)) for task, answer in answers.items()},
+            told={
+                task: Told(hash=short_hash(answer), flags=spell_flags({}))
+                for task, answer in answers.items()
+            },
             batch_size=256,
         )
 

@@ -120,7 +120,7 @@ class EndpointSubject:
             name=f"endpoint/{config.model}",
             category="endpoint",
             knows_facts=False,
-            told=told_by(self.prompts),
+            told=told_by(self.prompts, has_chat_template=config.form != "completions"),
             prompt_set=self.prompts.hash,
             batch_size=_NUM_ROUNDS * config.request.num_parallel,
         )
