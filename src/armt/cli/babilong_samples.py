@@ -118,8 +118,8 @@ def load_store(
     if settings.splitter not in ("", found):
         raise DataError(
             f"The sentences of the store '{made}' were found by '{found}', and "
-            f"'{settings.splitter}' is asked for. Leave `splitter` out, or make a store with the one "
-            "meant."
+            f"'{settings.splitter}' is asked for. Leave `splitter` out, or make a store with the "
+            "one meant."
         )
     return store
 
