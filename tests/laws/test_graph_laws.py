@@ -65,7 +65,7 @@ def assert_decoded_alike(model, *, atol=1e-9, **options):
     for found, expected in kept:
         assert found.sequences.tolist() == expected.sequences.tolist()
         torch.testing.assert_close(found.logits, expected.logits, rtol=1e-5, atol=1e-5)
-        states = found.past_key_values.state, expected.past_key_values.state
+        states = [output.past_key_values.groups[0].state for output in (found, expected)]
         assert_same_state(*states, rtol=0.0, atol=atol)
     loops = model.__dict__["_decode_loops"]._kept
     assert all(loop._captured is not None for loop in loops)

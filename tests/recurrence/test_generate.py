@@ -1,5 +1,6 @@
 """`generate` goes on from a state over the edges of segments as a loop without a cache would."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -11,7 +12,9 @@ from armt import ARMTConfig, NoMemoryConfig, attach
 from armt.backbones.huggingface import CACHE_NAMES
 from armt.core.errors import ArmtError, DataError
 from armt.memories.lm2 import LM2Config
+from armt.memories.memlong import MemLongConfig
 from armt.memories.rmt import RMTConfig
+from armt.memories.rmt_r import RMTRConfig
 from tiny import (
     SEGMENT_LEN,
     VOCAB,
@@ -130,6 +133,114 @@ def test_ragged_rows_have_no_common_state(armt):
         0,
         3,
     ]
+
+
+def ending_early(model, prompt, num_tokens, **options):
+    """Generates with an end token that ends one row before the others; returns it, and where.
+
+    Of the rows' own texts the token comes early in one and not in all.
+    """
+    full = model.generate(prompt, max_new_tokens=num_tokens, **GREEDY | options)
+    new = full[:, prompt.shape[1] :].tolist()
+    for place, token in itertools.product(range(num_tokens - 4), set(itertools.chain(*new))):
+        ends = [row.index(token) if token in row else num_tokens - 1 for row in new]
+        if min(ends) == place and max(ends) > place + 3:
+            return token, [prompt.shape[1] + end for end in ends]
+    raise AssertionError("no token ends one row early")
+
+
+def assert_each_row_has_its_own_state(model, output, ends, state=None):
+    found = output.past_key_values.state
+    for row, end in enumerate(ends):
+        rows = torch.tensor([row])
+        start = None if state is None else state.select_rows(rows)
+        expected = model(output.sequences[row : row + 1, :end], state=start).state
+        alone = found.select_rows(rows)
+        num_pending = int(alone.num_pending[0])
+        assert not alone.pending[:, num_pending:].any()
+        alone = dataclasses.replace(alone, pending=alone.pending[:, :num_pending])
+        assert_same_state(alone, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("num_read", [0, 6])
+@torch.no_grad()
+def test_a_row_that_ended_early_keeps_the_state_at_its_end(model, num_read):
+    state = model.read(random_ids(3, num_read, seed=5), model.init_state(3))
+    prompt = random_ids(3, 3)
+    token, ends = ending_early(model, prompt, 15, state=state)
+    for pad in (0, token):
+        options = GREEDY | {"eos_token_id": token, "pad_token_id": pad, "state": state}
+        options |= {"max_new_tokens": 15, "return_dict_in_generate": True}
+        output = model.generate(prompt, **options)
+        assert_each_row_has_its_own_state(model, output, ends, state)
+    after = output.past_key_values.state
+    together = model(random_ids(3, 9, seed=7), state=after).logits
+    for row in range(3):
+        alone = after.select_rows(torch.tensor([row]))
+        found = model(random_ids(3, 9, seed=7)[row : row + 1], state=alone).logits
+        torch.testing.assert_close(together[row : row + 1], found, **CLOSE)
+
+
+@pytest.mark.parametrize("config", [RMTRConfig(num_memory_tokens=2), MemLongConfig(
+    passage_len=2, num_passages=2, memory_len=64, memory_layer=0, retrieval_layers=(0, 1)
+)])  # fmt: skip
+@torch.no_grad()
+def test_rows_that_ended_early_have_states_that_grew_less(config):
+    model, prompt = recurrent(config), random_ids(2, 3)
+    token, ends = ending_early(model, prompt, 15)
+    options = GREEDY | {"eos_token_id": token, "return_dict_in_generate": True}
+    output = model.generate(prompt, max_new_tokens=15, **options)
+    more = random_ids(2, 9, seed=7)
+    found = model(more, state=output.past_key_values.state).logits
+    for row, end in enumerate(ends):
+        state = model(output.sequences[row : row + 1, :end]).state
+        expected = model(more[row : row + 1], state=state).logits
+        torch.testing.assert_close(found[row : row + 1], expected, **CLOSE)
+
+
+class StopRow(StoppingCriteria):
+    def __init__(self, row, length):
+        self.row, self.length = row, length
+
+    def __call__(self, input_ids, scores, **options):
+        is_long = input_ids.shape[1] >= self.length
+        return is_long & (torch.arange(len(input_ids)) == self.row)
+
+
+@pytest.mark.parametrize("is_positional", [False, True])
+@torch.no_grad()
+def test_rows_that_a_criterion_of_ones_own_ended_are_known_too(armt, is_positional):
+    criteria, config = StoppingCriteriaList([StopRow(1, 6)]), armt.generation_config
+    arguments = (config, None, criteria) if is_positional else ()
+    options = {} if is_positional else {"stopping_criteria": criteria}
+    options |= {"do_sample": False, "eos_token_id": VOCAB - 1, "max_new_tokens": 12}
+    options |= {"suppress_tokens": [VOCAB - 1], "return_dict_in_generate": True}
+    output = armt.generate(random_ids(2, 3), *arguments, **options)
+    assert len(criteria) == 1
+    assert output.sequences[1, 6:].tolist() == [0] * 9
+    assert_each_row_has_its_own_state(armt, output, [14, 5])
+    with pytest.raises(ArmtError, match="one before the other"):
+        _ = armt(random_ids(2, 1), past_key_values=output.past_key_values)
+
+
+@torch.no_grad()
+def test_ragged_rows_that_ended_early_keep_theirs_in_the_groups(armt):
+    mask = torch.tensor([[0, 1, 1], [1, 1, 1]])
+    prompt = random_ids(2, 3)
+    options = {"stopping_criteria": [StopRow(1, 6)], "suppress_tokens": [VOCAB - 1]}
+    options |= {"do_sample": False, "eos_token_id": VOCAB - 1, "return_dict_in_generate": True}
+    output = armt.generate(prompt, attention_mask=mask, max_new_tokens=12, **options)
+    groups = {int(group.rows[0]): group.state for group in output.past_key_values.groups}
+    for row, text in enumerate((output.sequences[:1, 1:14], output.sequences[1:, :5])):
+        assert_same_state(groups[row], armt(text).state, **CLOSE)
+
+
+def test_beams_have_no_state_of_their_own(armt):
+    options = GREEDY | {"num_beams": 3, "return_dict_in_generate": True}
+    for num_tokens in (1, 7):
+        output = armt.generate(random_ids(2, 3), max_new_tokens=num_tokens, **options)
+        with pytest.raises(ArmtError, match=r"beams.*without its last token"):
+            _ = output.past_key_values.state
 
 
 def test_sampling_repeats_with_its_seed(model):

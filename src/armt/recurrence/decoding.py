@@ -5,14 +5,16 @@ unfinished segment, which is dropped when the segment is written. Where the mode
 runs in a loop over fixed places, whose steps a GPU repeats as graphs.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast, final
 
 import torch
-from transformers import Cache, DynamicCache
+from torch.nn import functional
+from transformers import Cache, DynamicCache, StoppingCriteria, StoppingCriteriaList
 
 from armt.core.errors import ArmtError, DataError
-from armt.core.shapes import Float, Int, Tensor
+from armt.core.shapes import Bool, Float, Int, Tensor
 from armt.core.state import State
 from armt.recurrence.choose_schedule import choose_decode_loops
 from armt.recurrence.decode_loop import DecodeLoop, DecodeLoops
@@ -39,6 +41,10 @@ class Group:
 
     loop: DecodeLoop | None = None
     """What decodes the rows over fixed places; none to decode operation by operation."""
+
+    ended: dict[int, RecurrentState] = field(default_factory=dict)
+    """By its place in the group, what a row had read that ended before others: what the group is
+    fed for it from then on, to keep its shape, is no text."""
 
     @classmethod
     def start(
@@ -78,9 +84,20 @@ class Group:
         if self.loop is not None:
             self.loop.put(self.state.layers)
 
-    def release(self, loops: DecodeLoops) -> None:
-        """Gives the loop back; what it keeps of the pending tokens is found anew if need be."""
-        if self.loop is not None:
+    def keep(self, is_ended: Bool[Tensor, " B"]) -> None:
+        """Keeps the states of rows that have ended, before the group is fed anything more."""
+        for place in is_ended[self.rows].nonzero()[:, 0].tolist():
+            if place not in self.ended:
+                self.ended[place] = self.state.select_rows(torch.tensor([place]))
+
+    def release(self, loops: DecodeLoops | None) -> None:
+        """Leaves in each row's state what is its own, when there is nothing more to decode.
+
+        The loop is given back; what it keeps of the pending tokens is found anew if need be.
+        """
+        for place, state in self.ended.items():
+            self.state = _with_row(self.state, place, state)
+        if self.loop is not None and loops is not None:
             loops.give_back(self.loop)
             self.loop, self.cache = None, None
 
@@ -95,16 +112,27 @@ class RecurrentCache(Cache):
         self.groups: list[Group] = []
         self.loops: DecodeLoops | None = None
         self._num_seen = 0
+        self._is_ended: Bool[Tensor, " B"] | None = None
+        self._has_beams = False
 
     @property
     def state(self) -> RecurrentState:
         """The state after all tokens fed so far, rows in the order of the batch.
 
+        Once `generate` is through, a row that ended before others has the state at its own end.
+
         Raises:
-            ArmtError: the rows end at different places of their segments; ask each for itself.
+            ArmtError: the rows began at different places of their segments, so that each has to be
+                asked for itself; or the text was searched for with beams, which are no rows.
         """
         if not self.groups:
             return self.start
+        if self._has_beams:
+            raise ArmtError(
+                "A text that was searched for with beams comes without its state. Read it: give "
+                "the sequence without its last token to the model, with the `state` that "
+                "`generate` got."
+            )
         if len(self.groups) > 1:
             raise ArmtError(
                 "Rows of different length have no common state. Generate from them one by one, or "
@@ -113,10 +141,31 @@ class RecurrentCache(Cache):
         return self.groups[0].state
 
     def release(self) -> None:
-        """Leaves the fixed places to the next texts, when there is nothing more to decode."""
-        if self.loops is not None:
+        """Leaves the fixed places to the next texts, and in each row's state what is its own."""
+        for group in self.groups:
+            group.release(self.loops)
+
+    def note_ended(self, is_ended: Bool[Tensor, " R"]) -> None:
+        """Notes which rows have ended with their newest token, which is not fed yet."""
+        if len(is_ended) != sum(len(group.rows) for group in self.groups):
+            self._has_beams = True  # of each beam more than one way to go on is looked at
+            return
+        is_ended = is_ended.cpu()
+        self._is_ended = is_ended if self._is_ended is None else self._is_ended | is_ended
+
+    def begin_feeding(self) -> None:
+        """Keeps the states of rows that have ended, if others go on.
+
+        Raises:
+            ArmtError: all have, and not at once, so that they cannot go on together.
+        """
+        if self._is_ended is None or self._has_beams:
+            return
+        if not bool(self._is_ended.all()):
             for group in self.groups:
-                group.release(self.loops)
+                group.keep(self._is_ended)
+        elif any(group.ended for group in self.groups):
+            raise ArmtError("Rows of this batch ended one before the other. Go on from `state`.")
 
     def feed(self, num_tokens: int) -> None:
         """Counts the columns of the batch that were fed."""
@@ -141,6 +190,40 @@ class RecurrentCache(Cache):
         )
 
 
+@final
+class RowWatch(StoppingCriteria):
+    """Tells a cache which rows end; ends none itself."""
+
+    def __init__(self, cache: RecurrentCache) -> None:
+        """Watches the rows of a cache, once it is among the criteria of `watched`."""
+        self.cache = cache
+
+    def __call__(self, input_ids: Int[Tensor, "R T"], scores: Any, **options: Any) -> Any:
+        """Returns that no row ends."""
+        del scores, options
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+@final
+class _Watched(StoppingCriteriaList):
+    """Criteria whose verdict a cache is told."""
+
+    def __call__(self, input_ids: Int[Tensor, "R T"], scores: Any, **options: Any) -> Any:
+        is_ended = cast("Any", super()).__call__(input_ids, scores, **options)
+        for criterion in self:
+            if isinstance(criterion, RowWatch):
+                criterion.cache.note_ended(is_ended)
+        return is_ended
+
+
+def watched(criteria: Sequence[StoppingCriteria]) -> StoppingCriteriaList:
+    """Returns all criteria of a generation, which tell the `RowWatch` among them what they found.
+
+    So whatever ends a row is known: an end token, a string, or a criterion of the user's.
+    """
+    return _Watched(criteria)
+
+
 def decode(
     model: "Recurrent",
     input_ids: Int[Tensor, "B T"],
@@ -148,6 +231,7 @@ def decode(
     cache: RecurrentCache,
 ) -> Float[Tensor, "B 1 V"]:
     """Feeds the prompt or the next token of every row; returns the logits that follow."""
+    cache.begin_feeding()
     if not cache.groups:
         mask = None if attention_mask is None else attention_mask[:, : input_ids.shape[1]]
         logits = _prefill(model, input_ids, mask, cache)
@@ -206,6 +290,23 @@ def _emptied(state: RecurrentState, ids: Int[Tensor, "N T"]) -> RecurrentState:
         pending=emptied.pending.to(ids.device),
         num_pending=emptied.num_pending,
         num_tokens=emptied.num_tokens,
+    )
+
+
+def _with_row(state: RecurrentState, place: int, row: RecurrentState) -> RecurrentState:
+    """Returns a state with another row at a place; the pending tokens may differ in number."""
+    rows, width = torch.tensor([place]), max(state.pending.shape[1], row.pending.shape[1])
+    old, new = (
+        functional.pad(each.pending, (0, width - each.pending.shape[1])) for each in (state, row)
+    )
+    pairs = zip(row.layers, state.layers, strict=True)
+    num_pending = state.num_pending.index_copy(0, rows, row.num_pending)
+    pending = old.index_copy(0, rows.to(old.device), new)
+    return RecurrentState(
+        layers=tuple(layer.scatter_rows(rows, base) for layer, base in pairs),
+        pending=pending[:, : int(num_pending.max())],
+        num_pending=num_pending,
+        num_tokens=state.num_tokens.index_copy(0, rows, row.num_tokens),
     )
 
 

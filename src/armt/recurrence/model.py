@@ -2,13 +2,18 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from armt.backbones.adapters import AdapterPair, AdapterSwitch, checkpoint_contexts
@@ -17,7 +22,7 @@ from armt.core.errors import ArmtError, ConfigError, DataError
 from armt.core.shapes import Float, Int, Tensor
 from armt.recurrence.choose_schedule import choose_compiler, choose_waves
 from armt.recurrence.config import RecurrenceConfig
-from armt.recurrence.decoding import RecurrentCache, decode
+from armt.recurrence.decoding import RecurrentCache, RowWatch, decode, watched
 from armt.recurrence.loss import Labels, make_targets
 from armt.recurrence.memory_stack import MemoryStack
 from armt.recurrence.pieces import Encoder, id_pieces, is_whole
@@ -182,6 +187,9 @@ class Recurrent(PreTrainedModel):
     def generate(
         self,
         inputs: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        logits_processor: Any = None,
+        stopping_criteria: Sequence[StoppingCriteria] | None = None,
         *args: Any,
         state: RecurrentState | None = None,
         **options: Any,
@@ -189,14 +197,28 @@ class Recurrent(PreTrainedModel):
         """Generates as transformers does, going on from `state`.
 
         All options of `transformers.GenerationMixin.generate` hold. A segment is written to the
-        memory when it fills. With `return_dict_in_generate=True` the state after the generated
-        text, without its last token, is `output.past_key_values.state`.
+        memory when it fills. With `return_dict_in_generate=True` the state after each row's text,
+        without its last token, is `output.past_key_values.state`; what stands behind the end of a
+        row that ended before others is not in it. There is none for beams, nor for rows that began
+        at different places of their segments: those have `output.past_key_values.groups`.
 
         Raises:
             ArmtError: the call asks for a cache or for assisted decoding, which no memory can do,
                 or the memory is not causal.
+            DataError: there is no prompt.
             StateError: the state is of a model with another memory.
         """
+        prompt = self._checked_prompt(inputs, options)
+        cache = RecurrentCache(self._checked_state(state) or self.init_state(len(prompt)))
+        options |= {self._cache_name: cache, "use_cache": True}
+        watching = StoppingCriteriaList([*(stopping_criteria or ()), RowWatch(cache)])
+        generate = cast("Any", super()).generate
+        output = generate(inputs, generation_config, logits_processor, watching, *args, **options)
+        cache.release()
+        return output
+
+    def _checked_prompt(self, inputs: Tensor | None, options: Mapping[str, Any]) -> Tensor:
+        """Returns the prompt; refuses what cannot be generated through a memory."""
         if not self.memory.is_causal:
             raise ArmtError(
                 "This form of the memory looks at a segment before it is read, so that no text can "
@@ -208,11 +230,11 @@ class Recurrent(PreTrainedModel):
         for name in (*CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
             if options.get(name) is not None:
                 raise ArmtError(f"A recurrent memory generates without `{name}`. Leave it out.")
-        cache = RecurrentCache(self._checked_state(state) or self.init_state(len(prompt)))
-        options |= {self._cache_name: cache, "use_cache": True}
-        output = cast("Any", super()).generate(inputs, *args, **options)
-        cache.release()
-        return output
+        return prompt
+
+    def _get_stopping_criteria(self, *args: Any, **options: Any) -> StoppingCriteriaList:
+        """Returns transformers' criteria, which also tell the cache what rows they end."""
+        return watched(cast("Any", super())._get_stopping_criteria(*args, **options))
 
     @classmethod
     def can_generate(cls) -> bool:
