@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from armt import attach
 from armt.backbones.rotation import Rotation, Turn
+from armt.memories.memoryllm import MemoryLLMConfig
+from tiny import SEGMENT_LEN, backbone, random_ids
 
 DOUBLE = torch.float64
 FIRST = -3
@@ -61,6 +64,25 @@ def test_low_precision_is_turned_in_single_precision():
     found = turn.back(turn.forth(x))
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found, x, rtol=2e-2, atol=2e-2)
+
+
+def test_tables_stay_exact_when_a_model_is_cast():
+    rotation, x = Rotation(turns(), FIRST), torch.randn(2, 4, 9, 8, dtype=DOUBLE)
+    expected = rotation.unrotate(x, FIRST)
+    low = rotation.bfloat16().unrotate(x.bfloat16(), FIRST)
+    rounded = Turn(turns().cos.bfloat16(), turns().sin.bfloat16()).back(x.bfloat16())
+    assert torch.equal(low, rounded)
+    assert torch.equal(rotation.double().unrotate(x, FIRST), expected)
+    assert rotation.to("meta").cos.device.type == "meta"
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_neox", "gpt2"])
+def test_a_model_attached_in_low_precision_turns_back_what_it_turns(family):
+    memory, ids = MemoryLLMConfig(num_memory_tokens=2, num_slots=5), random_ids(1, 20)
+    low = attach(backbone(family).bfloat16(), memory, SEGMENT_LEN).double()
+    high = attach(backbone(family).bfloat16().double(), memory, SEGMENT_LEN)
+    high.load_state_dict(low.state_dict())
+    torch.testing.assert_close(low(ids).logits, high(ids).logits, rtol=1e-6, atol=1e-6)
 
 
 def test_nothing_of_it_is_saved():

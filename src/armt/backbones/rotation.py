@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from armt.backbones.huggingface import Anatomy
-from armt.backbones.layer_calls import LayerCall, enter
+from armt.backbones.layer_calls import LayerCall, detoured
 from armt.core.shapes import Float, Int, Tensor
 
 ROTATION = "position_embeddings"
@@ -63,7 +63,11 @@ class Turn(NamedTuple):
 
 @final
 class Rotation(nn.Module):
-    """The turns of one layer at each position; without channels if the layer does not rotate."""
+    """The turns of one layer at each position; without channels if the layer does not rotate.
+
+    The tables stay as exact as they were made when the model is cast. They are rounded when they
+    are used, as the layer's own are, so that a model cast up again turns back what it turns.
+    """
 
     def __init__(self, turns: Turn, first: int) -> None:
         """Keeps the turns of the positions from `first` on, outside of what is saved."""
@@ -77,7 +81,7 @@ class Rotation(nn.Module):
         first, last = start - self._first, start - self._first + x.shape[-2]
         cos, sin = cast("Tensor", self.cos), cast("Tensor", self.sin)
         assert 0 <= first <= last <= len(cos), "the table of turns has no such position"
-        return Turn(cos[first:last], sin[first:last]).back(x)
+        return Turn(cos[first:last].to(x.dtype), sin[first:last].to(x.dtype)).back(x)
 
     def rotate(
         self, x: Float[Tensor, "B H P C"], positions: Int[Tensor, " P"]
@@ -85,7 +89,14 @@ class Rotation(nn.Module):
         """Returns un-rotated keys as the layer rotates those at the given positions."""
         rows = positions - self._first
         cos, sin = cast("Tensor", self.cos), cast("Tensor", self.sin)
-        return Turn(cos[rows], sin[rows]).forth(x)
+        return Turn(cos[rows].to(x.dtype), sin[rows].to(x.dtype)).forth(x)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Rotation":
+        """Follows a model to its device, but not to its precision."""
+        del recurse
+        for name, table in list(self.named_buffers()):
+            setattr(self, name, table.to(fn(table).device))
+        return self
 
 
 @torch.no_grad()
@@ -98,10 +109,20 @@ def make_rotations(anatomy: Anatomy, angles: Sequence[Angles], positions: range)
     if all(each == "none" for each in angles):
         nothing = torch.zeros(len(positions), 0, dtype=like.dtype, device=like.device)
         return [Rotation(Turn(nothing, nothing), positions.start) for _ in angles]
+    calls: list[LayerCall] = []
+
+    def note(hidden: Tensor, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
+        calls.append(LayerCall(args, options))
+        return hidden.to(like.dtype)  # what comes behind the layers has weights of that precision
+
     # one position to a row: the masks that the decoder makes on the way stay small
-    embedded = torch.zeros(len(positions), 1, anatomy.d_model, dtype=like.dtype, device=like.device)
+    shape = (len(positions), 1, anatomy.d_model)
+    # the decoder rounds cosine and sine to the precision of what it is given
+    exact = torch.promote_types(like.dtype, torch.float32)
+    embedded = torch.zeros(shape, dtype=exact, device=like.device)
     places = torch.tensor(positions, device=like.device).unsqueeze(1)
-    calls = enter(anatomy.layers, cast("Any", anatomy.decoder), embedded, position_ids=places).calls
+    with detoured(anatomy.layers, note):
+        _ = anatomy.decoder(inputs_embeds=embedded, use_cache=False, position_ids=places)
     return [
         Rotation(_turns(call, each), positions.start)
         for call, each in zip(calls, angles, strict=True)
