@@ -8,7 +8,7 @@ from transformers import DynamicCache
 
 from armt import ARMTConfig
 from armt.backbones.huggingface import CACHE_NAMES
-from armt.core.errors import ConfigError, DataError, StateError
+from armt.core.errors import BackboneError, ConfigError, DataError, StateError
 from tiny import SEGMENT_LEN, VOCAB, assert_same_state, random_ids, recurrent
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
@@ -352,3 +352,10 @@ def test_a_memory_that_is_not_finite_is_told(model):
 def test_reentrant_checkpointing_is_refused(model):
     with pytest.raises(ConfigError, match="use_reentrant"):
         model.gradient_checkpointing_enable({"use_reentrant": True})
+
+
+def test_a_copy_of_data_parallel_is_refused(model):
+    ids = random_ids(2, 9)
+    with pytest.raises(BackboneError, match=r"DistributedDataParallel.*accelerate"):
+        _ = model._replicate_for_data_parallel()(ids)
+    assert model(ids).logits.isfinite().all()

@@ -18,7 +18,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from armt.backbones.adapters import AdapterPair, AdapterSwitch, checkpoint_contexts
 from armt.backbones.huggingface import CACHE_NAMES, Anatomy
-from armt.core.errors import ArmtError, ConfigError, DataError
+from armt.core.errors import ArmtError, BackboneError, ConfigError, DataError
 from armt.core.shapes import Float, Int, Tensor
 from armt.recurrence.choose_schedule import choose_compiler, choose_waves
 from armt.recurrence.config import RecurrenceConfig
@@ -100,17 +100,17 @@ class Recurrent(PreTrainedModel):
             logits_to_keep: how many columns at the end get logits, 0 for all. By default all, and
                 with labels as many as the last segment has. Padding gets zeros.
             **options: `num_items_in_batch`, the divisor of the loss (by default the weights of the
-                labels); `label_start`, a position before which no label stands, which spares a look
-                at the labels that would wait for a GPU; `carry_len`, tokens after which the state
-                is taken instead of at the end. `position_ids`, `use_cache` and the like have no
-                effect: a recurrence sets them itself.
+                labels); `label_start`, a position before which no label stands, which spares a wait
+                for a GPU; `carry_len`, tokens after which the state is taken instead of at the end.
+                `position_ids`, `use_cache` and the like have no effect: a recurrence sets them.
 
         Raises:
+            BackboneError: the model is a copy of `nn.DataParallel`.
             DataError: rows or shapes do not fit each other, or an option cannot be had.
             StateError: the state is of a model with another memory.
         """
-        given = [options.pop(name, None) for name in CACHE_NAMES]
-        cache = next((each for each in given if each is not None), None)
+        self._check_is_no_replica()
+        cache = _taken_cache(options)
         ids = _checked_ids(input_ids, cache, options)
         if isinstance(cache, RecurrentCache):
             found: dict[str, Any] = {_CACHE_FIELD: cache}
@@ -119,6 +119,15 @@ class Recurrent(PreTrainedModel):
         wanted = None if labels is None else _labels(labels, label_weights, options)
         packed = pack(state, ids, attention_mask).overlapping(self.recurrence)
         return self._go_over(ids, packed, state, wanted, logits_to_keep, options.get("carry_len"))
+
+    def _check_is_no_replica(self) -> None:
+        """Refuses to run as one of the copies that `nn.DataParallel` makes for each pass."""
+        if getattr(self, "_is_replica", False):
+            raise BackboneError(
+                "nn.DataParallel makes copies whose layers share one memory, so that their texts "
+                "would be mixed. Use DistributedDataParallel, one process for each GPU, as "
+                "`accelerate launch` starts them."
+            )
 
     def _checked_state(self, state: RecurrentState | None) -> RecurrentState | None:
         """Returns the state that a caller gave, which is of a model with the same memory."""
@@ -341,6 +350,12 @@ class Recurrent(PreTrainedModel):
             compiler=choose_compiler(self) if may_compile else None,
             adapters=None if self.adapters is None else AdapterSwitch(self, self.adapters),
         )
+
+
+def _taken_cache(options: dict[str, Any]) -> object:
+    """Takes the cache out of a call's options, under whatever name it was given."""
+    given = [options.pop(name, None) for name in CACHE_NAMES]
+    return next((each for each in given if each is not None), None)
 
 
 def _checked_ids(input_ids: Tensor | None, cache: object, options: Mapping[str, Any]) -> Tensor:
