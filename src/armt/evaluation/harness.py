@@ -3,7 +3,7 @@
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ from armt.core.errors import ConfigError, DataError
 from armt.evaluation.judging import judge
 from armt.evaluation.record import Record, RecordKey
 from armt.evaluation.record_file import RecordFile
-from armt.evaluation.subject import Answer, Arm, Subject
+from armt.evaluation.subject import Answer, Arm, PartlyAnsweredError, Subject
 from armt.tasks.contract import Sample
 
 
@@ -110,7 +110,7 @@ def evaluate(
     Raises:
         ConfigError: the subject has no such arm, or there is no such process.
         DataError: the record file is damaged or of another version.
-        StorageError: the disk is full; what was recorded before is untouched.
+        StorageError: the disk is full; what was answered before this or any other error is kept.
     """
     rank, num_processes = shard
     if not 0 <= rank < num_processes:
@@ -214,13 +214,29 @@ class _Run:
         if not group:
             return
         started = time.monotonic()
-        found = self._subject.answer([each.sample for each in group], self.arms)
-        seconds = (time.monotonic() - started) / (len(group) * len(self.arms))
+        try:
+            given = self._subject.answer([each.sample for each in group], self.arms)
+        except PartlyAnsweredError as stopped:
+            self._keep_answers(group, stopped.answers, time.monotonic() - started)
+            raise stopped.error from None
+        found: dict[Arm, dict[int, Answer]] = {
+            arm: dict(enumerate(answers)) for arm, answers in given.items()
+        }
+        self._keep_answers(group, found, time.monotonic() - started)
+
+    def _keep_answers(
+        self,
+        group: Sequence[_Placed],
+        found: Mapping[Arm, Mapping[int, Answer]],
+        seconds: float,
+    ) -> None:
+        """Records the answers to the samples of a group, by their numbers in it."""
+        of_each = seconds / (len(group) * len(self.arms))
         self._keep(
             [
-                self._record(each.place, each.sample, arm, answer, seconds)
+                self._record(group[number].place, group[number].sample, arm, answer, of_each)
                 for arm in self.arms
-                for each, answer in zip(group, found[arm], strict=True)
+                for number, answer in found[arm].items()
             ]
         )
 

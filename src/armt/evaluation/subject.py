@@ -1,10 +1,11 @@
 """Whatever can be asked: what an evaluation needs to know of it, and what it answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, final
 
 from armt.core.config import PlainTree
+from armt.core.errors import ArmtError
 from armt.evaluation.judging import babi_name
 from armt.evaluation.reports.reference_files import spell_flags
 from armt.tasks.babilong.prompts import Prompt, PromptBook
@@ -33,6 +34,16 @@ class Answer:
 
     details: Mapping[str, PlainTree] = field(default_factory=dict[str, PlainTree])
     """Whatever helps to understand the answer, such as the passages that were retrieved."""
+
+
+@final
+class PartlyAnsweredError(ArmtError):
+    """No further question is worth asking, but some samples were answered before that was known."""
+
+    def __init__(self, error: ArmtError, answers: Mapping[Arm, Mapping[int, Answer]]) -> None:
+        """Takes what is wrong, and by their numbers the answers to the samples that have one."""
+        super().__init__(str(error))
+        self.error, self.answers = error, answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,5 +134,42 @@ class Subject(Protocol):
 
         A failure that concerns one sample (a service that times out, a context that is too long)
         is an `Answer` with a `failure`; what makes any further question useless is raised.
+
+        Raises:
+            PartlyAnsweredError: it came up when some of the samples had their answer.
         """
         ...
+
+
+def answer_in_groups(
+    subject: Subject,
+    samples: Sequence[Sample],
+    groups: Iterable[Sequence[int]],
+    arms: Sequence[Arm],
+) -> dict[Arm, list[Answer]]:
+    """Asks one group of samples after the other; returns the answers in the order of the samples.
+
+    Args:
+        subject: who is asked.
+        samples: all samples.
+        groups: the numbers of the samples that are asked together.
+        arms: the arms that they are asked in.
+
+    Raises:
+        PartlyAnsweredError: the subject gave up after some answers, in this group or before.
+    """
+    found: dict[Arm, dict[int, Answer]] = {arm: {} for arm in arms}
+    for numbers in groups:
+        try:
+            given = subject.answer([samples[number] for number in numbers], arms)
+        except PartlyAnsweredError as stopped:
+            for arm, answers in stopped.answers.items():
+                found[arm] |= {numbers[place]: answer for place, answer in answers.items()}
+            raise PartlyAnsweredError(stopped.error, found) from None
+        except ArmtError as error:
+            if not any(found.values()):
+                raise
+            raise PartlyAnsweredError(error, found) from None
+        for arm in arms:
+            found[arm] |= dict(zip(numbers, given[arm], strict=True))
+    return {arm: [found[arm][number] for number in range(len(samples))] for arm in arms}

@@ -9,9 +9,14 @@ import pytest
 
 from armt.core.errors import ConfigError, UnknownNameError
 from armt.evaluation.harness import EvaluationConfig, evaluate
+from armt.evaluation.passages import SentenceCutter
+from armt.evaluation.record_file import RecordFile
 from armt.evaluation.reports.reference_files import spell_flags
+from armt.evaluation.retrievers import BM25
 from armt.evaluation.subjects.endpoint import EndpointConfig, EndpointSubject
 from armt.evaluation.subjects.endpoint_client import RequestConfig
+from armt.evaluation.subjects.facts_only import FactsOnly
+from armt.evaluation.subjects.retrieval import RetrievalSubject, Search
 from armt.tasks.babilong import BabilongTask
 from armt.tasks.babilong.prompts import own_prompts
 from armt.tasks.babilong.task_config import BabilongTaskConfig
@@ -212,6 +217,35 @@ def test_what_makes_every_question_useless_is_raised(status, message):
 
     with pytest.raises(ConfigError, match=message):
         _ = ask(tell, [told_sample(index) for index in range(5)])
+
+
+@pytest.mark.parametrize("around", [None, "facts", "search"])
+def test_what_was_answered_before_the_server_refused_is_kept(around, tmp_path):
+    encoder = tiny_boxed().encoder
+    task = BabilongTask(prose_store(encoder), encoder, BabilongTaskConfig(reserve_len=0))
+    path, options = tmp_path / "records.jsonl", EvaluationConfig(lengths=(0,), num_samples=6)
+
+    def wrapped(url):
+        asked = subject(url, request={"num_parallel": 1})
+        if around == "facts":
+            return FactsOnly(asked)
+        search = Search(SentenceCutter(), BM25())
+        return asked if around is None else RetrievalSubject(search, asked, encoder)
+
+    def tell(number, body):
+        return Told(text="garden") if number < 4 else Told(status=401)
+
+    with local_server(tell) as server, pytest.raises(ConfigError, match="refuses access"):
+        _ = evaluate(wrapped(server.url), task, options, record_path=path)
+    kept = RecordFile(path).records
+    assert [record.answer for record in kept] == ["garden"] * 4
+    assert all(("passages" in record.details) is (around == "search") for record in kept)
+    with local_server(always(text="office")) as server:
+        found = evaluate(wrapped(server.url), task, options, record_path=path)
+        assert len(server.bodies) == 2
+    by_key = {record.key: record.answer for record in found}
+    assert len(by_key) == 6
+    assert all(by_key[record.key] == "garden" for record in kept)
 
 
 def test_the_key_is_sent_and_never_shown(monkeypatch, caplog):

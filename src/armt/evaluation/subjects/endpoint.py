@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any, Literal, cast, final
 
 from armt.core.config import Config, PlainTree
-from armt.core.errors import ConfigError
+from armt.core.errors import ArmtError, ConfigError
 from armt.evaluation.judging import babi_name
-from armt.evaluation.subject import About, Answer, Arm, told_by
+from armt.evaluation.subject import About, Answer, Arm, PartlyAnsweredError, told_by
 from armt.evaluation.subjects.endpoint_client import Body, Reply, RequestClient, RequestConfig
 from armt.evaluation.subjects.hashing import short_hash
 from armt.tasks.babilong.prompts import Message, Prompt, PromptBook, own_prompts
@@ -138,17 +138,22 @@ class EndpointSubject:
 
         Raises:
             ConfigError: the server refuses the key, or knows no such model or address.
+            PartlyAnsweredError: it does so after some answers.
         """
         assert tuple(arms) == ("none",), f"an endpoint has no memory to switch off, got {arms}"
         return {"none": _run(self._ask_all(samples))}
 
     async def _ask_all(self, samples: Sequence[Sample]) -> list[Answer]:
+        asked: list[asyncio.Task[Answer]] = []
         async with RequestClient(self.config.request) as client:
             try:
                 async with asyncio.TaskGroup() as group:
-                    asked = [group.create_task(self._ask(client, sample)) for sample in samples]
+                    asked += [group.create_task(self._ask(client, sample)) for sample in samples]
             except ExceptionGroup as errors:
-                raise _first(errors) from None
+                error, answers = _first(errors), _finished(asked)
+                if answers and isinstance(error, ArmtError):
+                    raise PartlyAnsweredError(error, {"none": answers}) from None
+                raise error from None
         return [task.result() for task in asked]
 
     async def _ask(self, client: RequestClient, sample: Sample) -> Answer:
@@ -196,6 +201,15 @@ def _output(body: Body, *, is_chat: bool) -> str | None:
     message = choice.get("message") if is_chat else choice
     text = message.get("content" if is_chat else "text") if isinstance(message, dict) else None
     return text if isinstance(text, str) else None
+
+
+def _finished(asked: Sequence[asyncio.Task[Answer]]) -> dict[int, Answer]:
+    """Returns the answers that came, by their numbers."""
+    return {
+        number: task.result()
+        for number, task in enumerate(asked)
+        if not task.cancelled() and task.exception() is None
+    }
 
 
 def _first(errors: ExceptionGroup[Any]) -> Exception:

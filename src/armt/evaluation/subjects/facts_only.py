@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from armt.evaluation.subject import Answer, Arm, Subject
+from armt.evaluation.subject import Answer, Arm, Subject, answer_in_groups
 from armt.evaluation.subjects.hashing import short_hash
 from armt.tasks.contract import Ids, PlacedFact, Sample
 
@@ -39,12 +39,7 @@ class FactsOnly:
         shown = [facts_alone(sample) for sample in samples]
         for place, sample in enumerate(shown):
             by_len[sample.context_len].append(place)
-        found: dict[Arm, dict[int, Answer]] = {arm: {} for arm in arms}
-        for places in by_len.values():
-            answers = self.subject.answer([shown[place] for place in places], arms)
-            for arm in arms:
-                found[arm] |= dict(zip(places, answers[arm], strict=True))
-        return {arm: [found[arm][place] for place in range(len(samples))] for arm in arms}
+        return answer_in_groups(self.subject, shown, by_len.values(), arms)
 
 
 def facts_alone(sample: Sample) -> Sample:

@@ -12,7 +12,14 @@ from armt.core.config import Config, PlainTree
 from armt.core.errors import ConfigError
 from armt.evaluation.passages import CutContext, PassageCutter
 from armt.evaluation.retrievers import Retriever, best_passages
-from armt.evaluation.subject import About, Answer, Arm, Subject
+from armt.evaluation.subject import (
+    About,
+    Answer,
+    Arm,
+    PartlyAnsweredError,
+    Subject,
+    answer_in_groups,
+)
 from armt.evaluation.subjects.hashing import short_hash
 from armt.tasks.contract import Sample, TextEncoder
 
@@ -121,14 +128,23 @@ class RetrievalSubject:
         shown = [
             self._shown(sample, each.texts) for sample, each in zip(samples, found, strict=True)
         ]
-        answers: dict[Arm, dict[int, Answer]] = {arm: {} for arm in arms}
-        for numbers in self._alike(shown):
-            told = self.reader.answer([shown[number] for number in numbers], arms)
-            for arm in arms:
-                answers[arm] |= dict(zip(numbers, told[arm], strict=True))
+        try:
+            told = answer_in_groups(self.reader, shown, self._alike(shown), arms)
+        except PartlyAnsweredError as stopped:
+            answered: dict[Arm, dict[int, Answer]] = {
+                arm: {
+                    number: _with_details(answer, found[number].details)
+                    for number, answer in answers.items()
+                }
+                for arm, answers in stopped.answers.items()
+            }
+            raise PartlyAnsweredError(stopped.error, answered) from None
         return {
-            arm: [_with_details(of_arm[number], each.details) for number, each in enumerate(found)]
-            for arm, of_arm in answers.items()
+            arm: [
+                _with_details(answer, each.details)
+                for answer, each in zip(answers, found, strict=True)
+            ]
+            for arm, answers in told.items()
         }
 
     def _shown(self, sample: Sample, texts: list[str]) -> Sample:
