@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 
 import pytest
@@ -14,7 +15,9 @@ from armt.core.errors import ConfigError, UnknownNameError
 from armt.evaluation.record_file import RecordFile
 from armt.evaluation.reports.reference_files import Prediction, spell_flags, write_predictions
 from armt.serving import folders
+from armt.tasks.babilong import reference_prompts
 from armt.tasks.babilong.corpus import is_test_book
+from armt.tasks.babilong.prompts import TEMPLATE
 from evaluation.subjects.local_server import Told, local_server
 from tiny import backbone
 from tiny_boxed import PROSE, tiny_tokenizer
@@ -161,6 +164,23 @@ def test_a_causal_model_is_asked_by_a_prompt(run, books, causal, tmp_path):
     other = tmp_path / "other"
     _ = evaluated(run, causal, other, books)
     assert records_in(other)[0].prompt_hash != records[0].prompt_hash
+
+
+def test_prompts_of_other_wording_are_told_once(run, books, tmp_path, monkeypatch):
+    path = tmp_path / "prompts.py"
+    parts = dict.fromkeys(("instruction", "examples", "post_prompt"), "Say it.")
+    prompts = {"qa1": parts, "qa2": parts}
+    _ = path.write_text(f"DEFAULT_TEMPLATE = {TEMPLATE!r}\nDEFAULT_PROMPTS = {prompts!r}\n")
+    out, chosen = tmp_path / "out", ("--tasks", "qa1,qa2", "--set", f"prompts.path={path}")
+    with local_server(lambda number, body: Told(text="garden")) as server:
+        told = evaluated(run, f"some-model@{server.url}", out, books, *chosen).stderr
+        assert told.count("another wording than the published results: qa1, qa2.") == 1
+        digest = hashlib.sha256(b"Say it.").hexdigest()[:12]
+        known = dict.fromkeys(prompts, " ".join([digest] * 3))
+        monkeypatch.setattr(reference_prompts, "_KNOWN_HASHES", known)
+        assert (
+            "another wording" not in evaluated(run, f"m@{server.url}", out, books, *chosen).stderr
+        )
 
 
 def test_more_tasks_in_any_order_ask_nothing_again(run, books, tmp_path):

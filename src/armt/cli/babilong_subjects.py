@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from armt.cli.babilong_samples import load_encoder, store_folder
 from armt.cli.babilong_settings import BabilongSettings
+from armt.cli.console import notices
 from armt.core.errors import ConfigError, DataError
 from armt.evaluation.passages import SentenceCutter
 from armt.evaluation.retrievers import BM25, hashed_bag_retriever
@@ -70,8 +71,19 @@ def load_prompts(settings: BabilongSettings) -> PromptBook:
         DataError: the file is none of the reference's prompts.
     """
     chosen = settings.prompts
-    book = load_reference_prompts(chosen.path).book if chosen.path else own_prompts()
+    book = _read_prompts(chosen.path) if chosen.path else own_prompts()
     return book.changed(without=chosen.without, system=chosen.system or None, form=chosen.form)
+
+
+def _read_prompts(path: str) -> PromptBook:
+    """Returns the prompts of the reference's file; says where it is not that of its results."""
+    found = load_reference_prompts(path)
+    if not found.is_known:
+        changed = ", ".join(found.unknown)
+        notices().print(
+            f"'{path}' has another wording than the published results: {changed}.", markup=False
+        )
+    return found.book
 
 
 def _count_by(settings: BabilongSettings, background: Sequence[str]) -> TokenizerEncoder:
