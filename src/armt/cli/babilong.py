@@ -103,10 +103,8 @@ def evaluate(
 
     silence_transformers()
     settings, names = changed_settings(changes or []), parse_tasks(tasks)
-    options = EvaluationConfig(
-        lengths=parse_lengths(lengths), num_samples=num_samples, retry_failures=True
-    )
-    shard = parse_process(process)
+    sizes, shard = parse_lengths(lengths), parse_process(process)
+    options = EvaluationConfig(lengths=sizes, num_samples=num_samples, retry_failures=True)
     opened = open_subject(subject, settings, names, background or [])
     made = make_tasks(settings, names, background or [], opened.encoder, out)
     asked = (ask(opened.subject, task, options, out, shard) for task in made)
