@@ -80,6 +80,16 @@ def test_samples_of_several_makings_are_not_mixed_up(tmp_path):
         assert made in path.read_text()
 
 
+def test_the_tasks_of_one_seed_stay_together(tmp_path):
+    records = [
+        record(task=task, seed=seed, task_fingerprint=f"{task}{seed}")
+        for seed in (0, 1)
+        for task in ("qa1", "qa2")
+    ]
+    folders = [path.parent.name for path in export_records(records, tmp_path)]
+    assert folders == ["boxed-seed-0", "boxed-seed-1"] * 2
+
+
 def test_the_parts_of_a_prompt_are_told_as_they_were(tmp_path):
     bare = spell_flags({"instruction": True, "chat_template": True, "system_prompt": True})
     full = spell_flags(dict.fromkeys(FLAG_NAMES, True))

@@ -133,7 +133,8 @@ def _places(
     taken: dict[Path, str] = {}
     for series, by_length in found.items():
         name, task = names[series.asked], series.task.split("@")[0]
-        inside = folder / _folder_of(name, series, has_twin=tasks[series] != series.task)
+        making = _making_of(series, found) if tasks[series] != series.task else ""
+        inside = folder / _folder_of(name, series, making)
         for length in by_length:
             stem = inside / file_stem(task, length, told[series])
             if stem in taken:
@@ -156,14 +157,26 @@ def _flags_of(by_length: ByLength) -> str:
     return spell_flags(dict.fromkeys(_PROMPT_FLAGS, bool(records[0].prompt_hash)))
 
 
-def _folder_of(name: str, series: Series, *, has_twin: bool) -> Path:
-    """Returns the folder of a row; `has_twin` if others differ in the samples alone."""
+def _making_of(series: Series, found: Mapping[Series, ByLength]) -> str:
+    """Returns what tells the samples of a row from those of its twins: the seed, if that does."""
+    seeds = {
+        other.task_fingerprint: next(iter(by_length.values()))[0].seed
+        for other, by_length in found.items()
+        if (other.asked, other.task) == (series.asked, series.task)
+    }
+    if 1 < len(seeds) == len(set(seeds.values())):
+        return f"seed-{seeds[series.task_fingerprint]}"
+    return f"samples-{series.task_fingerprint[:HASH_LEN]}"
+
+
+def _folder_of(name: str, series: Series, making: str) -> Path:
+    """Returns the folder of a row; `making` tells it from others that differ in the samples."""
     parts = [_clean(part) for part in name.split("/") if part.strip(". ")]
     if len(parts) != 2:
         parts = [_OWN_ORGANISATION, "-".join(parts) or "unnamed"]
     marks = ["memory-off"] if series.arm == "off" else []
     marks += [_MARKS.get(mark, mark) for mark in series.task.split("@")[1:]]
-    marks += [f"samples-{_clean(series.task_fingerprint[:HASH_LEN])}"] if has_twin else []
+    marks += [_clean(making)] if making else []
     return Path(parts[0]) / "-".join([parts[1], *marks])
 
 
