@@ -42,6 +42,15 @@ def test_outside_a_recurrence_the_layers_are_plain():
     torch.testing.assert_close(found, base.model(input_ids=ids).last_hidden_state, rtol=0, atol=0)
 
 
+def test_the_decoder_alone_is_not_trained():
+    model, ids = recurrent(MEMORY).train(), random_ids(1, 5)
+    with pytest.raises(BackboneError, match="called without the memory around it"):
+        _ = model.model(input_ids=ids)
+    with torch.no_grad():
+        assert model.model(input_ids=ids).last_hidden_state.isfinite().all()
+    assert model(ids, labels=ids).loss.isfinite()
+
+
 def test_a_copy_has_its_own_memory():
     model, ids = recurrent(MEMORY), random_ids(1, 12)
     twin = copy.deepcopy(model)

@@ -199,6 +199,16 @@ def bound(
             port.release()
 
 
+def _refuse_training_without_memory(layer: nn.Module) -> None:
+    """Refuses what trainers do that call the decoder in the model and make the loss themselves."""
+    if layer.training and torch.is_grad_enabled():
+        raise BackboneError(
+            "The decoder was called without the memory around it, which would train the plain "
+            "model. Call the whole model, with `labels` for the loss; a trainer that computes the "
+            "loss from the decoder's hidden states, such as a chunked one, cannot train a memory."
+        )
+
+
 @functools.cache
 def _with_port(base: type[nn.Module]) -> type[nn.Module]:
     """Returns the subclass of `base` that reads before and writes after it, under the same name."""
@@ -209,6 +219,7 @@ def _with_port(base: type[nn.Module]) -> type[nn.Module]:
             return port.detour(hidden_states, args, options)
         inner = super(cast("Any", ported), self).__call__
         if port.state is None:  # the plain model, outside a recurrence
+            _refuse_training_without_memory(self)
             return inner(hidden_states, *args, **options)
         return port.pass_through(inner, hidden_states, args, options)
 
