@@ -61,6 +61,14 @@ def test_a_folder_is_read_in_the_order_of_names(run, model, tmp_path):
     assert_same_state(load_state(path, boxed.model), boxed.model.read(ids))
 
 
+@pytest.mark.parametrize("name", ["d[run]/x.state", "x[/run].state", ":book:.state"])
+def test_paths_are_shown_as_they_are(run, model, book, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    result = run("read", book, "--out", name, "--model", model)
+    assert result.exit_code == 0, result.output
+    assert f"tokens into '{name}'" in result.stdout
+
+
 def test_reading_goes_on_from_a_state(run, model, state, tmp_path):
     more, path = tmp_path / "more.txt", tmp_path / "more.state"
     _ = more.write_text("Mary went to the garden.")

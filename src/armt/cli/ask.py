@@ -23,4 +23,4 @@ def ask(
     silence_transformers()
     boxed = load_boxed(model or boxed_folder())
     known = load_state(state, boxed.model, tokenizer=boxed.encoder.tokenizer)
-    results().print(answer_question(boxed, known, question), markup=False)
+    results().print(answer_question(boxed, known, question))

@@ -134,7 +134,7 @@ def score(
         show_collation(score_tree(results_folder), out)
         return
     records = load_results([results_folder])
-    results().print(to_markdown(records), markup=False, end="")
+    results().print(to_markdown(records), end="")
     if out is not None:
         _ = write_tables(records, out)
 
@@ -177,7 +177,6 @@ def store(
         f"{made.num_tokens:,} tokens, {len(made.sentence_offsets) - 1:,} sentences, "
         f"{len(made.book_names):,} books, splitter {made.splitter}, digest {made.digest[:16]}. "
         f"{'Every byte is sound.' if is_there else f'In {str(out)!r}.'}",
-        markup=False,
     )
 
 
@@ -202,7 +201,7 @@ def lm_eval(
     settings = changed_settings(changes or [])
     sizes = (parse_lengths(lengths), num_samples)
     scores = run_harness(model, settings, wanted, background or [], sizes, out)
-    results().print(scores, markup=False, end="")
+    results().print(scores, end="")
 
 
 def _generate(
@@ -222,7 +221,7 @@ def _generate(
             _ = write_text_file(folder / f"{length_name(length)}.json", samples)
     manifest = make_manifest(task, lengths, num_samples)
     write_manifest(folder / MANIFEST_NAME, manifest)
-    results().print(f"{task.task}: {len(manifest.samples):,} samples in '{folder}'.", markup=False)
+    results().print(f"{task.task}: {len(manifest.samples):,} samples in '{folder}'.")
 
 
 def _check(task: "BabilongTask", folder: Path) -> None:
@@ -246,7 +245,7 @@ def _check(task: "BabilongTask", folder: Path) -> None:
         anew.unlink()
         if not is_same:
             raise DataError(f"'{path}' is not what the samples are as text. Generate it anew.")
-    results().print(f"{task.task}: {len(manifest.samples):,} samples are the same.", markup=False)
+    results().print(f"{task.task}: {len(manifest.samples):,} samples are the same.")
 
 
 def _tell(records: "Sequence[Record]", out: Path) -> None:
@@ -259,12 +258,11 @@ def _tell(records: "Sequence[Record]", out: Path) -> None:
     from armt.evaluation.reports.html_page import write_report
     from armt.evaluation.reports.text_tables import to_markdown
 
-    results().print(to_markdown(records), markup=False, end="")
+    results().print(to_markdown(records), end="")
     every = load_results([out])
     _ = write_tables(every, out)
     write_report(every, out / REPORT_NAME)
     told = f"Accuracy in per cent, with 95 % intervals.{tell_failures(records)}"
     notices().print(
         f"{told} More in '{out / REPORT_NAME}'.",
-        markup=False,
     )

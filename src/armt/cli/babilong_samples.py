@@ -173,7 +173,8 @@ def count_bar() -> Generator[Callable[[str, int, int], None]]:
     """Shows a bar; yields what is told a text, how many are done and how many there are."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    told = TextColumn("{task.description}", markup=False)  # may hold the name of a model
+    columns = (told, BarColumn(), MofNCompleteColumn())
     with _progress(*columns) as bar:
         shown = bar.add_task("", total=None)
 

@@ -80,9 +80,7 @@ def _read_prompts(path: str) -> PromptBook:
     found = load_reference_prompts(path)
     if not found.is_known:
         changed = ", ".join(found.unknown)
-        notices().print(
-            f"'{path}' has another wording than the published results: {changed}.", markup=False
-        )
+        notices().print(f"'{path}' has another wording than the published results: {changed}.")
     return found.book
 
 

@@ -64,7 +64,7 @@ def bench(
     _show(measured)
     pictures = draw_pictures(load_records(out / RECORDS_NAME), out)
     names = ", ".join([RECORDS_NAME, *(each.name for each in pictures)])
-    notices().print(f"In '{out}': {names}.", markup=False)
+    notices().print(f"In '{out}': {names}.")
     _tell_shortfall(result)
 
 
@@ -88,7 +88,7 @@ def _measure(
     book = RecordBook(path, config.seed, config.commit or current_commit(), measured.append)
 
     def tell(cell: Cell) -> None:
-        notices().print(f"{time.monotonic() - start:6.0f} s  {cell.title}", markup=False)
+        notices().print(f"{time.monotonic() - start:6.0f} s  {cell.title}")
 
     bench = Bench(config, device, book, deadline=start + budget)
     return measured, run_sweep(bench, cells, tell)
@@ -136,8 +136,8 @@ def _spell(value: object) -> str:
 def _tell_shortfall(result: "SweepResult") -> None:
     """Says what was not measured, and ends with an error if something broke."""
     for cell in result.left:
-        notices().print(f"No time was left for: {cell.title}", markup=False)
+        notices().print(f"No time was left for: {cell.title}")
     for cell, reason in result.failures:
-        notices().print(f"Failed: {cell.title}: {reason}", markup=False)
+        notices().print(f"Failed: {cell.title}: {reason}")
     if result.failures:
         raise typer.Exit(FAILED_CODE)

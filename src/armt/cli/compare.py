@@ -41,14 +41,14 @@ def compare(
         number, num_trials, trial = progress
         seconds = time.monotonic() - start
         text = f"{seconds:6.0f} s  {number} of {num_trials}: {trial.title}"
-        notices().print(text, markup=False)
+        notices().print(text)
 
     records = run_comparison(config, out, tell)
     _show(records, out)
     failures = failures_in(records)
     for name, reasons in failures.items():
         for reason in reasons:
-            notices().print(f"Failed: {name}, {reason}", markup=False)
+            notices().print(f"Failed: {name}, {reason}")
     if failures:
         raise typer.Exit(FAILED_CODE)
 
@@ -61,7 +61,7 @@ def _show(records: "Sequence[Measurement]", out: Path) -> None:
     from armt.core.files import write_text
 
     table = comparison_table(records)
-    results().print(table, markup=False, end="")
+    results().print(table, end="")
     write_text(out / TABLE_NAME, table)
     write_text(out / CSV_NAME, comparison_csv(records))
     pictures = draw_comparison(records, out)

@@ -18,16 +18,19 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 def notices() -> "Console":
     """Returns where notices and progress go: the standard error, so that results can be piped."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _console(stderr=True)
 
 
 def results() -> "Console":
     """Returns where results go: the standard output."""
+    return _console(stderr=False)
+
+
+def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    # Paths, answers and reasons are shown as they are: `d[run]` is a folder, no style.
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def silence_transformers() -> None:

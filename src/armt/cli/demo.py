@@ -95,7 +95,7 @@ def read_and_ask(boxed: "BoxedModel", folder: Path) -> int:
         question = f"Where is {person}?"
         answer = answer_question(boxed, state, question)
         num_wrong += answer != place
-        console.print(f"   {question:<18} {answer:<10} (truth: {place})", markup=False)
+        console.print(f"   {question:<18} {answer:<10} (truth: {place})")
     return num_wrong
 
 

@@ -36,7 +36,7 @@ def doctor() -> None:
         except (ArmtError, OSError, RuntimeError, metadata.PackageNotFoundError) as error:
             mark, text = "failed", " ".join(str(error).split())
             has_failed = True
-        results().print(f"{mark:<7} {name:<13} {text}", markup=False)
+        results().print(f"{mark:<7} {name:<13} {text}")
     if has_failed:
         raise typer.Exit(FAILED_CODE)
 

@@ -79,9 +79,8 @@ def measure(
     opened = open_recurrent(folder, settings, name=folder.resolve().name)
     [made] = make_tasks(settings, [task], background, opened.encoder, out)
     records = ask(opened.subject, made, options, out)
-    results().print(write_tables(records, out, "exact"), markup=False, end="")
+    results().print(write_tables(records, out, "exact"), end="")
     draw_panels(record_panels(records, "exact"), out / HEATMAP_NAME)
     notices().print(
         f"Accuracy in per cent, with 95 % intervals.{tell_failures(records)} More in '{out}'.",
-        markup=False,
     )

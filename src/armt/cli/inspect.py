@@ -38,9 +38,7 @@ def inspect(
     found = inspect_text(boxed.model, torch.tensor([ids], dtype=torch.long))
     _write(found.findings, out)
     _show(found.findings)
-    notices().print(
-        f"Means over segments. In '{out}': {FINDINGS_NAME}, {PICTURE_NAME}.", markup=False
-    )
+    notices().print(f"Means over segments. In '{out}': {FINDINGS_NAME}, {PICTURE_NAME}.")
 
 
 def _write(findings: "Sequence[Finding]", out: Path) -> None:

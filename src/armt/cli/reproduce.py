@@ -51,7 +51,7 @@ def reproduce(
     failures = _run(row.tiny if is_tiny else row.work, out, seed, tuple(background or ()))
     _show(row, out, seed, [] if is_tiny else row.recorded(seed))
     for failure in failures:
-        notices().print(f"Failed: {failure}", markup=False)
+        notices().print(f"Failed: {failure}")
     if failures:
         raise typer.Exit(FAILED_CODE)
 
@@ -67,7 +67,7 @@ def _run(work: "Work", out: Path, seed: int, background: tuple[str, ...]) -> lis
     start = time.monotonic()
 
     def tell(text: str) -> None:
-        notices().print(f"{time.monotonic() - start:6.0f} s  {text}", markup=False)
+        notices().print(f"{time.monotonic() - start:6.0f} s  {text}")
 
     tell(work.told)
     with ExitStack() as stack:
@@ -95,7 +95,7 @@ def _list(seed: int) -> None:
         row = card.entry()
         recorded = row.recorded(seed)
         lines = (f"{card.name}: {card.summary}", f"    runs: {row.work.told}", _took(row, recorded))
-        results().print("\n".join(lines), markup=False)
+        results().print("\n".join(lines))
 
 
 def _took(row: "Row", recorded: "Sequence[Measurement]") -> str:
@@ -116,7 +116,7 @@ def _show(row: "Row", out: Path, seed: int, recorded: "Sequence[Measurement]") -
         known = _NO_RECORD if before is None else f"recorded {_spell(before.value)}"
         told = f"{figure.name}{about and f' ({about})'}"
         line = f"{told}: measured {_spell(figure.value)} {figure.unit}, {known}"
-        results().print(line, markup=False)
+        results().print(line)
     if row.note:
         notices().print(row.note)
 
