@@ -226,3 +226,16 @@ def test_special_tokens_come_from_a_tokenizer_or_are_missed():
     Tokenizer.sep_token_id = None
     with pytest.raises(ConfigError, match="has no sep_token_id"):
         _ = SpecialTokens.of(Tokenizer())
+
+
+@pytest.mark.parametrize("options", [{"bptt_depth": -1}, {"segment_len": 5.0}])
+def test_a_refused_recurrence_leaves_the_encoder_as_it_was_and_takes_the_remedy(options):
+    base, memory = encoder(), RMTConfig(num_memory_tokens=M)
+    kind, names = type(base), set(vars(base))
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        _ = attach_encoder(base, memory, SPECIAL, **({"segment_len": SEGMENT_LEN} | options))
+    assert type(base) is kind
+    assert set(vars(base)) == names
+    assert not hasattr(base, "memory")
+    model = attach_encoder(base, memory, SPECIAL, SEGMENT_LEN, 0)
+    assert model(random_ids(1, 9)).logits.isfinite().all()

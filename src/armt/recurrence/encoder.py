@@ -169,17 +169,18 @@ def attach_encoder(
 
     Raises:
         BackboneError: the model cannot carry a memory; the message says why.
-        ConfigError: segment and memory do not fit the model's positions.
+        ConfigError: segment and memory do not fit the model's positions, or an option is wrong.
     """
     if isinstance(model, RecurrentClassifier):
         raise BackboneError("This model carries a memory already. Load it anew.")
     anatomy = examine_encoder(model)
     stack = MemoryStack(memory, anatomy)
     segment_len = _fitting_len(segment_len, memory.num_memory_tokens, anatomy)
+    recurrence = RecurrenceConfig(segment_len=segment_len, bptt_depth=bptt_depth)
     model.__class__ = _recurrent_class(type(model))
     recurrent = cast("RecurrentClassifier", model)
     recurrent.memory = stack.train(model.training)
-    recurrent.recurrence = RecurrenceConfig(segment_len=segment_len, bptt_depth=bptt_depth)
+    recurrent.recurrence = recurrence
     recurrent.anatomy, recurrent.special_tokens = anatomy, special_tokens
     return recurrent
 
