@@ -7,7 +7,13 @@ import torch
 
 from armt import ARMTConfig, attach
 from armt.backbones.tiny import TinyBackboneConfig
-from armt.core.errors import BackboneError, ConfigError, StateError, StateFileError
+from armt.core.errors import (
+    BackboneError,
+    ConfigError,
+    StateError,
+    StateFileError,
+    UnknownNameError,
+)
 from armt.memories.hmt import HMTConfig
 from armt.memories.memlong import EMBEDDERS, MemLongConfig
 from armt.memories.memoryllm import MemoryLLMConfig
@@ -156,6 +162,11 @@ def test_a_model_that_cannot_wave_stays_as_it_was_and_takes_the_remedy(
     ("memory", "options", "message", "remedy"),
     [
         (POOL, {"segment_len": 0}, "at least 1", {"segment_len": 1}),
+        (POOL, {"segment_len": 4.0}, r"whole number\. Got 4\.0", {"segment_len": 4}),
+        (POOL, {"segment_len": True}, r"whole number\. Got True", {"segment_len": 1}),
+        (POOL, {"segment_len": None}, r"whole number\. Got None", {"segment_len": 1}),
+        (POOL, {"segment_len": 4, "bptt_depth": "1"}, r"whole number\. Got '1'", {"bptt_depth": 1}),
+        (POOL, {"segment_len": 4, "overlap_len": 1.5}, "`overlap_len`", {"overlap_len": 1}),
         (POOL, {"segment_len": 4, "overlap_len": 4}, "less than", {"overlap_len": 3}),
         (POOL, {"segment_len": 4, "bptt_depth": -1}, "negative", {"bptt_depth": 0}),
         (POOL, {"segment_len": 4, "schedule": "wave"}, "'waves'", {"schedule": "waves"}),
@@ -179,3 +190,35 @@ def test_a_model_that_checkpoints_reentrantly_stays_as_it_was_and_takes_the_reme
     assert_untouched(base, plain)
     base.gradient_checkpointing_enable({"use_reentrant": False})
     assert attach(base, POOL, SEGMENT_LEN)(random_ids(1, 9)).logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("gpt2", r"Got 'gpt2'\. Load one with AutoModelForCausalLM"),
+        (None, r"Got a NoneType\. Load one with"),
+        (torch.nn.Linear(2, 2), r"Got a Linear\. Load one with"),
+    ],
+)
+def test_what_is_no_model_is_told(model, message):
+    with pytest.raises(BackboneError, match=message):
+        _ = attach(model, ARMTConfig())
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"),
+    [
+        ("armt", r"such as `ARMTConfig\(\)` of armt\.memories\.armt\. Got the name 'armt'"),
+        ("rmt", r"such as `RMTConfig\(\)` of armt\.memories\.rmt\. Got the name 'rmt'"),
+        ("artm", "Unknown memory 'artm'. Did you mean 'armt'"),
+        (RMTConfig, r"such as `RMTConfig\(\)`\. Got the class RMTConfig"),
+        (int, r"such as `ARMTConfig\(\)`\. Got the class int"),
+        ({"d_mem": 4}, r"such as `ARMTConfig\(\)`\. Got a dict"),
+        (None, r"such as `ARMTConfig\(\)`\. Got a NoneType"),
+    ],
+)
+def test_what_is_no_config_of_a_memory_is_told_and_changes_nothing(memory, message):
+    base = backbone()
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        _ = attach(base, memory)
+    assert_untouched(base, backbone())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 
-from armt import ARMTConfig, Recurrent
+from armt import ARMTConfig, Recurrent, attach
 from armt.backbones.adapters import adapter_parameters
 from armt.core.errors import BackboneError, ConfigError, StateFileError
 from armt.memories.mplus import MPlusConfig
@@ -29,6 +29,16 @@ def adapted() -> tuple[Recurrent, PeftModel]:
     wrapped = get_peft_model(model, lora())
     unfreeze_memory(wrapped)
     return model, wrapped.double()
+
+
+def test_a_memory_comes_before_the_adapter_and_the_remedy_works():
+    wrapped = get_peft_model(backbone(), lora())
+    for model in (wrapped, wrapped.base_model):
+        with pytest.raises(BackboneError, match=r"Call armt\.attach before peft\.get_peft_model"):
+            _ = attach(model, MEMORY, SEGMENT_LEN)
+    merged = attach(wrapped.merge_and_unload(), MEMORY, SEGMENT_LEN)
+    wrapped = get_peft_model(merged, lora())
+    assert wrapped(input_ids=random_ids(1, 9)).logits.isfinite().all()
 
 
 def test_the_keys_of_the_adapter_are_those_on_the_plain_backbone():

@@ -17,6 +17,7 @@ from armt.backbones.key_value_ports import open_key_value_ports
 from armt.core.config import MemoryConfig
 from armt.core.contract import KeyValueMemory
 from armt.core.errors import BackboneError, ConfigError
+from armt.core.registry import MEMORIES
 from armt.recurrence.choose_schedule import choose_waves
 from armt.recurrence.config import RecurrenceConfig
 from armt.recurrence.memory_stack import MemoryStack
@@ -49,10 +50,11 @@ def attach(
 
     Raises:
         BackboneError: the model cannot carry a memory; the message says why.
-        ConfigError: segment and memory tokens do not fit the model's positions, or the model
-            cannot run in waves though it should.
+        ConfigError: `memory` is no config, segment and memory tokens do not fit the model's
+            positions, or the model cannot run in waves though it should.
     """
     anatomy = _checked_anatomy(model)
+    _check_memory(memory)
     stack = MemoryStack(memory, anatomy)
     recurrence = RecurrenceConfig(
         segment_len=segment_len, overlap_len=overlap_len, bptt_depth=bptt_depth,
@@ -116,6 +118,7 @@ def _open_ports(
 
 def _checked_anatomy(model: PreTrainedModel) -> Anatomy:
     """Returns the parts of a model that can carry a memory and carries none yet."""
+    _check_kind(model)
     if isinstance(model, Recurrent):
         raise BackboneError(
             "This model carries a memory already. Load the backbone anew before attaching another."
@@ -134,6 +137,44 @@ def _checked_anatomy(model: PreTrainedModel) -> Anatomy:
     if model.config.get_text_config().model_type not in TESTED_FAMILIES:
         check_causal_and_cached(model)
     return anatomy
+
+
+def _check_kind(model: object) -> None:
+    """Checks that it is a model of transformers, with nothing wrapped around it.
+
+    One into which peft put its adapters without a wrapper, or that it was merged into, is one.
+    """
+    if isinstance(model, PreTrainedModel):
+        return
+    if hasattr(model, "peft_config"):
+        raise BackboneError(
+            f"{type(model).__name__} is a model wrapped by peft. Call armt.attach before "
+            "peft.get_peft_model."
+        )
+    found = f"'{model}'" if isinstance(model, str) else f"a {type(model).__name__}"
+    raise BackboneError(
+        f"A memory is attached to a model of transformers. Got {found}. Load one with "
+        "AutoModelForCausalLM.from_pretrained."
+    )
+
+
+def _check_memory(memory: object) -> None:
+    """Checks that it is the config of a memory; told a name or a class, says how to make one.
+
+    Raises:
+        UnknownNameError: it is a name, but of no memory.
+    """
+    if isinstance(memory, MemoryConfig):
+        return
+    found, remedy = f"a {type(memory).__name__}", "`ARMTConfig()`"
+    if isinstance(memory, str):
+        kind = MEMORIES[memory].config_class
+        found, remedy = f"the name '{memory}'", f"`{kind.__name__}()` of {kind.__module__}"
+    elif isinstance(memory, type):
+        is_config = issubclass(memory, MemoryConfig)
+        found = f"the class {memory.__name__}"
+        remedy = f"`{memory.__name__}()`" if is_config else remedy
+    raise ConfigError(f"`memory` must be the config of one, such as {remedy}. Got {found}.")
 
 
 def _check_segment_len(anatomy: Anatomy, segment_len: int, stack: MemoryStack) -> None:

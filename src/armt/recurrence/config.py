@@ -44,6 +44,8 @@ class RecurrenceConfig(Config):
             raise ConfigError(
                 f"`schedule` must be 'auto', 'sequential' or 'waves'. Got {self.schedule!r}."
             )
+        for name in ("segment_len", "overlap_len", "bptt_depth"):
+            _check_whole(name, getattr(self, name), may_be_none=name == "bptt_depth")
         if self.segment_len < 1:
             raise ConfigError(f"`segment_len` must be at least 1. Got {self.segment_len}.")
         if not 0 <= self.overlap_len < self.segment_len:
@@ -67,3 +69,10 @@ class RecurrenceConfig(Config):
         if self.bptt_depth is None or segment >= num_segments:
             return False
         return (num_segments - segment) % (self.bptt_depth + 1) == 0
+
+
+def _check_whole(name: str, value: object, *, may_be_none: bool) -> None:
+    if may_be_none and value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigError(f"`{name}` must be a whole number. Got {value!r}.")
