@@ -255,7 +255,7 @@ def test_labels_count_by_their_weights(model):
     logits = model(ids).logits[:, :-1].flatten(0, 1)
     losses = functional.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
     expected = (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
-    torch.testing.assert_close(model(ids, labels=ids, label_weights=weights).loss, expected)
+    torch.testing.assert_close(model(ids, labels=ids, loss_weights=weights).loss, expected)
 
 
 def test_rows_of_input_and_state_must_fit(model):
@@ -359,3 +359,12 @@ def test_a_copy_of_data_parallel_is_refused(model):
     with pytest.raises(BackboneError, match=r"DistributedDataParallel.*accelerate"):
         _ = model._replicate_for_data_parallel()(ids)
     assert model(ids).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["labels", "loss_weights"])
+def test_labels_of_another_shape_are_refused(name):
+    model, ids = recurrent(ARMTConfig(num_memory_tokens=2, d_mem=4)), random_ids(2, 6)
+    given = {"labels": ids, "loss_weights": torch.ones(2, 6)}
+    given[name] = given[name][:, 1:]
+    with pytest.raises(DataError, match=rf"`{name}` stand at the tokens.*\(2, 6\).*\(2, 5\)"):
+        _ = model(ids, **given)

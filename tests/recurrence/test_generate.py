@@ -368,7 +368,9 @@ def test_tokens_cannot_be_taken_back(armt):
         output.past_key_values.crop(1)
 
 
-@pytest.mark.parametrize("prompt", [None, torch.zeros(1, 0, dtype=torch.long)])
+@pytest.mark.parametrize(
+    "prompt", [None, torch.zeros(1, 0, dtype=torch.long), torch.ones(3, dtype=torch.long)]
+)
 def test_a_prompt_is_needed(armt, prompt):
     with pytest.raises(DataError, match="prompt"):
         _ = armt.generate(prompt)

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -192,32 +193,48 @@ def test_a_memory_without_weights(tmp_path):
     assert_same_model(Recurrent.from_pretrained(tmp_path), model)
 
 
-def test_the_trainer_saves_and_resumes(tmp_path):
+def trainer(folder: Path, steps: int, **options: Any) -> Trainer:
     rows = [{"input_ids": row, "labels": row} for row in random_ids(8, 10)]
+    arguments = TrainingArguments(
+        str(folder),
+        max_steps=steps,
+        save_steps=2,
+        per_device_train_batch_size=2,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+        learning_rate=0.01,
+        lr_scheduler_type="constant",
+        dataloader_pin_memory=False,
+        **options,
+    )
+    model = recurrent(MEMORY).float()
+    return Trainer(model, arguments, train_dataset=rows, eval_dataset=rows[:4])
 
-    def trainer(steps: int) -> Trainer:
-        options = TrainingArguments(
-            str(tmp_path),
-            max_steps=steps,
-            save_steps=2,
-            per_device_train_batch_size=2,
-            report_to=[],
-            disable_tqdm=True,
-            use_cpu=True,
-            learning_rate=0.01,
-            lr_scheduler_type="constant",
-            dataloader_pin_memory=False,
-        )
-        model = recurrent(MEMORY).float()
-        return Trainer(model, options, train_dataset=rows)
 
-    whole = trainer(4)
+def test_the_trainer_saves_and_resumes(tmp_path):
+    whole = trainer(tmp_path, 4)
     _ = whole.train()
     shutil.rmtree(tmp_path / "checkpoint-4")
-    resumed = trainer(4)
+    resumed = trainer(tmp_path, 4)
     _ = resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert_same_model(resumed.model.eval(), whole.model.eval())
     assert_same_model(Recurrent.from_pretrained(tmp_path / "checkpoint-4"), whole.model)
+
+
+def test_the_trainer_evaluates_and_keeps_the_best_model(tmp_path):
+    best = trainer(tmp_path, 4, eval_strategy="steps", eval_steps=2, load_best_model_at_end=True)
+    _ = best.train()
+    rows = torch.stack([row["input_ids"] for row in best.eval_dataset])
+    expected = best.model.eval()(rows, labels=rows).loss.item()
+    assert best.evaluate()["eval_loss"] == pytest.approx(expected)
+
+
+def test_the_trainer_predicts_without_what_is_no_logits(tmp_path):
+    taught = trainer(tmp_path, 2)
+    found = taught.predict(taught.eval_dataset, ignore_keys=["state", "num_labels", "num_correct"])
+    assert found.predictions.shape[0] == 4
+    assert found.label_ids.shape == (4, 10)
 
 
 def test_a_model_without_memory_is_told_apart(tmp_path):

@@ -84,7 +84,7 @@ class Recurrent(PreTrainedModel):
         input_ids: Int[Tensor, "B T"] | None = None,
         attention_mask: Tensor | None = None,
         labels: Int[Tensor, "B T"] | None = None,
-        label_weights: Float[Tensor, "B T"] | None = None,
+        loss_weights: Float[Tensor, "B T"] | None = None,
         state: RecurrentState | None = None,
         logits_to_keep: int | None = None,
         **options: Any,
@@ -95,7 +95,7 @@ class Recurrent(PreTrainedModel):
             input_ids: the tokens that follow those of `state`.
             attention_mask: 0 at padding, on either side; padding never enters the memory.
             labels: the tokens themselves, -100 where no loss is wanted; the shift is done here.
-            label_weights: how much each label counts in the loss; by default all alike.
+            loss_weights: how much each label counts in the loss; by default all alike.
             state: what was read before; by default nothing.
             logits_to_keep: how many columns at the end get logits, 0 for all. By default all, and
                 with labels as many as the last segment has. Padding gets zeros.
@@ -116,7 +116,7 @@ class Recurrent(PreTrainedModel):
             found: dict[str, Any] = {_CACHE_FIELD: cache}
             return RecurrentOutput(logits=decode(self, ids, attention_mask, cache), **found)
         state = self._checked_state(state) or self.init_state(len(ids))
-        wanted = None if labels is None else _labels(labels, label_weights, options)
+        wanted = None if labels is None else _labels(ids, labels, loss_weights, options)
         packed = pack(state, ids, attention_mask).overlapping(self.recurrence)
         return self._go_over(ids, packed, state, wanted, logits_to_keep, options.get("carry_len"))
 
@@ -234,8 +234,11 @@ class Recurrent(PreTrainedModel):
                 "be generated through it. Take the causal form."
             )
         prompt = inputs if inputs is not None else options.get("input_ids")
-        if prompt is None or prompt.shape[1] == 0:
-            raise DataError("Generation needs a prompt of at least one token. Got none.")
+        if prompt is None or prompt.dim() != 2 or prompt.shape[1] == 0:
+            found = "none" if prompt is None else f"ids of shape {tuple(prompt.shape)}"
+            raise DataError(
+                f"Generation needs a prompt of at least one token, a row for each text. Got {found}."
+            )
         for name in (*CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
             if options.get(name) is not None:
                 raise ArmtError(f"A recurrent memory generates without `{name}`. Leave it out.")
@@ -383,8 +386,15 @@ def _checked_ids(input_ids: Tensor | None, cache: object, options: Mapping[str, 
 
 
 def _labels(
+    ids: Int[Tensor, "B T"],
     labels: Int[Tensor, "B T"],
     weights: Float[Tensor, "B T"] | None,
     options: Mapping[str, Any],
 ) -> Labels:
+    for name, given in (("labels", labels), ("loss_weights", weights)):
+        if given is not None and given.shape != ids.shape:
+            raise DataError(
+                f"`{name}` stand at the tokens, whose shape is {tuple(ids.shape)}. Got "
+                f"{tuple(given.shape)}. The shift is done here."
+            )
     return Labels(labels, weights, options.get("label_start"), options.get("num_items_in_batch"))

@@ -93,7 +93,7 @@ class EagerStepper:
         output: RecurrentOutput = self.model(
             input_ids=batch.input_ids,
             labels=text_labels,
-            label_weights=batch.label_weights,
+            loss_weights=batch.label_weights,
             label_start=None if text_labels is None else batch.label_start,
             state=_at_a_start(start, len(batch.input_ids)),
             logits_to_keep=1,
