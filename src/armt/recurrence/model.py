@@ -237,7 +237,7 @@ class Recurrent(PreTrainedModel):
         if prompt is None or prompt.dim() != 2 or prompt.shape[1] == 0:
             found = "none" if prompt is None else f"ids of shape {tuple(prompt.shape)}"
             raise DataError(
-                f"Generation needs a prompt of at least one token, a row for each text. Got {found}."
+                f"Generation needs a prompt of at least one token for each row. Got {found}."
             )
         for name in (*CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
             if options.get(name) is not None:
