@@ -218,6 +218,20 @@ def test_a_server_is_asked_and_its_failures_are_recorded(run, books, tmp_path):
     assert not any(record.failure for record in records_in(out))
 
 
+def test_the_commonest_failure_is_told_and_how_many_failed(run, books, tmp_path):
+    def tell(number, body):
+        return Told(status=500 if number == 0 else 503, text="[/busy]")
+
+    once = ("--set", "endpoint.request.num_attempts=1", "--set", "endpoint.request.num_parallel=1")
+    with local_server(tell) as server:
+        result = evaluated(run, f"some-model@{server.url}", tmp_path / "out", books, *once)
+    failures = [record.failure for record in records_in(tmp_path / "out")]
+    assert len(failures) > 2
+    told = " ".join(result.stderr.split())
+    assert f"{len(failures)} questions failed and count as wrong" in told
+    assert f"{len(failures) - 1} of them: {failures[-1]}" in told
+
+
 def test_evaluation_mistakes_are_told(refused, books, tmp_path):
     args = ("babilong", "evaluate")
     rest = ("--out", tmp_path / "out", "--background", books)

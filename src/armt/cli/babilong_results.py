@@ -1,5 +1,6 @@
 """How questions are asked, and what the commands read and write of results."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # importing rich draws random numbers, which an import should
 
 RECORDS_NAME, REPORT_NAME = "records.jsonl", "report.html"
 _EXPORT_NAME = "reference_files"
+_SHOWN = 300
 
 
 def find_records(place: Path) -> list[Path]:
@@ -62,13 +64,25 @@ def ask(
 
 
 def tell_failures(records: Sequence[Record]) -> str:
-    """Returns a sentence on the questions without an output, after a blank; nothing if none is."""
-    num_failures = sum(bool(record.failure) for record in records)
-    if not num_failures:
+    """Returns how many questions have no output, and the commonest reason, after a blank.
+
+    Nothing if all have one.
+    """
+    failures = Counter(" ".join(record.failure.split()) for record in records if record.failure)
+    if not failures:
         return ""
+    num_failures = failures.total()
+    [(reason, times)] = failures.most_common(1)
+    about = "The reason" if times == num_failures else f"{times:,} of them"
     return (
-        f" {num_failures:,} questions failed and count as wrong; the same command asks them again."
+        f" {num_failures:,} questions failed and count as wrong; the same command asks them again. "
+        f"{about}: {_cut(reason)}"
     )
+
+
+def _cut(reason: str) -> str:
+    """Ends the reason as a sentence; a server or a file may have put a page into it."""
+    return f"{reason[:_SHOWN]} ..." if len(reason) > _SHOWN else f"{reason.rstrip('.')}."
 
 
 def load_results(places: Sequence[Path]) -> list[Record]:
