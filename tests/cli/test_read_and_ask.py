@@ -28,6 +28,7 @@ def test_a_text_is_read_and_asked_about(run, model, state):
     ids = boxed.encoder.encode(" " + " ".join((PROSE * 2).split()))
     expected = answer_question(boxed, boxed.model.read(ids), "Where is  Mary?\n")
     assert result.stdout.strip() == expected
+    assert "Notice" not in result.stderr
     header = read_header(state)
     assert header.num_tokens == (len(ids),)
     assert [source.nbytes for source in header.sources] == [len(PROSE * 2)]
@@ -89,6 +90,9 @@ def test_an_empty_text_is_told_and_leaves_an_empty_memory(run, model, tmp_path, 
     assert "Notice: the text is empty" in result.stderr
     boxed = load_boxed(model)
     assert_same_state(load_state(path, boxed.model), boxed.model.init_state(1))
+    asked = run("ask", path, "Where is Mary?", "--model", model)
+    assert asked.exit_code == 0
+    assert "Notice: nothing was read into this memory" in asked.stderr
 
 
 def test_a_text_shorter_than_a_segment_is_kept(run, model, tmp_path):
@@ -98,7 +102,9 @@ def test_a_text_shorter_than_a_segment_is_kept(run, model, tmp_path):
     boxed = load_boxed(model)
     loaded = load_state(path, boxed.model)
     assert loaded.pending.tolist() == [boxed.encoder.encode(" the garden")]
-    assert run("ask", path, "Where is Mary?", "--model", model).exit_code == 0
+    asked = run("ask", path, "Where is Mary?", "--model", model)
+    assert asked.exit_code == 0
+    assert "Notice" not in asked.stderr
 
 
 def test_bytes_that_are_no_utf8_are_replaced_and_counted(run, model, tmp_path):

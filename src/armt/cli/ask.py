@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from armt.cli.console import results, silence_transformers
+from armt.cli.console import notices, results, silence_transformers
 from armt.cli.read import ModelOption
 
 
@@ -23,4 +23,6 @@ def ask(
     silence_transformers()
     boxed = load_boxed(model or boxed_folder())
     known = load_state(state, boxed.model, tokenizer=boxed.encoder.tokenizer)
+    if not known.num_tokens.any():
+        notices().print("Notice: nothing was read into this memory, so the answer is a guess.")
     results().print(answer_question(boxed, known, question))
