@@ -182,6 +182,17 @@ def test_folders_without_a_model_are_refused(refused, model, state, tmp_path):
     assert "cannot be loaded" in refused("ask", state, "Where?", "--model", broken)
 
 
+def test_a_model_without_a_tokenizer_is_told_apart_from_no_model(refused, model, book, tmp_path):
+    bare, out = tmp_path / "bare", tmp_path / "x.state"
+    _ = shutil.copytree(model, bare)
+    (bare / "tokenizer.json").unlink()
+    message = refused("read", book, "--out", out, "--model", bare)
+    assert "holds a model but no tokenizer" in message
+    assert f"tokenizer.save_pretrained('{bare}')" in message
+    (bare / "config.json").unlink()
+    assert "No recurrent model" in refused("read", book, "--out", out, "--model", bare)
+
+
 def test_a_full_disk_keeps_the_old_state(refused, model, state, book, monkeypatch):
     before = state.read_bytes()
 

@@ -132,15 +132,10 @@ def load_boxed(folder: str | os.PathLike[str]) -> BoxedModel:
     text.
 
     Raises:
-        BackboneError: there is no such folder, or it holds no recurrent model.
+        BackboneError: there is no such folder, or it holds no recurrent model or no tokenizer.
     """
     path = Path(folder)
-    for name in ("config.json", TOKENIZER_NAME):
-        if not (path / name).is_file():
-            raise BackboneError(
-                f"No recurrent model in '{folder}': it has no file '{name}'. Give a folder that "
-                "`armt train` wrote a model to."
-            )
+    _check_files(path)
     try:
         model: object = load_recurrent(path, local_files_only=True, dtype=torch.float32)
         encoder = TokenizerEncoder(Tokenizer.from_file(str(path / TOKENIZER_NAME)))
@@ -158,6 +153,20 @@ def load_boxed(folder: str | os.PathLike[str]) -> BoxedModel:
         )
     half = _half(model) if has_half_units() and _fits_half(model) else None
     return BoxedModel(model.eval(), encoder, form, half)
+
+
+def _check_files(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise BackboneError(
+            f"No recurrent model in '{folder}': it has no file 'config.json'. Give a folder that "
+            "`armt train` wrote a model to."
+        )
+    if not (folder / TOKENIZER_NAME).is_file():
+        raise BackboneError(
+            f"'{folder}' holds a model but no tokenizer (no file '{TOKENIZER_NAME}'), so it cannot "
+            "read text. If its recipe has no text, train one that has; if the model is your own, "
+            f"save its tokenizer beside it: tokenizer.save_pretrained('{folder}')."
+        )
 
 
 def has_half_units() -> bool:
