@@ -4,12 +4,15 @@ import hashlib
 import json
 import shutil
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from accelerate import PartialState
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -25,6 +28,10 @@ from armt.training.optim import MasterAdamW
 _MANIFEST = "manifest.json"
 _FILES = ("model", "optimizer", "random", "carried")
 _NUM_KEPT = 2
+_PATIENCE_S = 20.0
+"""How long a lock is waited for. With older versions of filelock the processes that draw the
+batches of a training share its lock, and look only every few seconds whether it was killed."""
+
 _UNFINISHED, _REPLACED = ".tmp", ".old"
 """Endings of the folders of checkpoints that are being written, and replaced by one of the step."""
 
@@ -41,6 +48,31 @@ class Progress:
     num_told: int = 0
     """Answers since the last report, where a training goes by how many of them are right."""
     num_right: int = 0
+
+
+@contextmanager
+def sole_training(folder: Path) -> Generator[None]:
+    """Lets no other process train in a folder; it is free when the process ends, however it ends.
+
+    Raises:
+        StorageError: another process is training there, or the folder takes no lock.
+    """
+    name = folder / "training.lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(name, timeout=_PATIENCE_S)
+        _ = lock.acquire()
+    except Timeout as error:
+        raise StorageError(
+            f"Another process is training in '{folder}'. Wait until it ends, or choose another "
+            "folder."
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise StorageError(f"Cannot lock '{name}': {error}. Choose another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def save_checkpoint(

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -14,7 +15,7 @@ from torch import nn
 from armt.core.shapes import Tensor
 from armt.recurrence.model import Recurrent
 from armt.tasks.contract import TrainingStream
-from armt.training.checkpoint import resume_or_begin, save_checkpoint
+from armt.training.checkpoint import resume_or_begin, save_checkpoint, sole_training
 from armt.training.config import RunConfig, StageConfig
 from armt.training.descent import descend
 from armt.training.graphed import GraphedStepper
@@ -112,7 +113,20 @@ class Trainer:
         Raises:
             ArmtError: too many steps in a row were not finite.
             StoppedError: the process was asked to stop.
+            StorageError: another process is training in the folder.
         """
+        # the processes of one training write through the main one
+        is_main = self.accelerator.is_main_process
+        with sole_training(self.folder) if is_main else nullcontext():
+            self._train_stages()
+            _ = self.trained()
+            self._save()
+            for callback in self.callbacks:
+                callback.on_end(self.recurrent)
+        return self.recurrent
+
+    def _train_stages(self) -> None:
+        """Runs the stages that are not done yet."""
         _ = self.model.train()
         self.recurrent.recurrence = self.config.recurrence
         first = self._first_open_stage()
@@ -121,11 +135,6 @@ class Trainer:
                 memory = self.config.memory.in_stage(stage.memory_changes)
                 with self.recurrent.memory.changed(memory):
                     self._train_stage(number, stage, stop)
-        _ = self.trained()
-        self._save()
-        for callback in self.callbacks:
-            callback.on_end(self.recurrent)
-        return self.recurrent
 
     def trained(self) -> Recurrent:
         """Returns the model ready to read, with the weights that it has by now."""
