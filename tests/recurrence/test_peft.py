@@ -1,8 +1,12 @@
 """Adapters of the library peft around the backbone, trained together with the memory."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from armt import ARMTConfig, Recurrent, attach
 from armt.backbones.adapters import adapter_parameters
@@ -288,3 +292,46 @@ def test_a_state_tells_which_adapter_wrote_it():
 def test_a_model_without_memory_is_told_apart():
     with pytest.raises(BackboneError, match="LlamaForCausalLM carries no memory"):
         unfreeze_memory(backbone())
+
+
+class SavesMemory(TrainerCallback):
+    """What the guide gives a trainer whose checkpoints hold the adapter alone."""
+
+    def __init__(self, model: Recurrent) -> None:
+        self.model = model
+
+    def on_save(self, args, state, control, **options) -> None:
+        self.model.save_memory(f"{args.output_dir}/checkpoint-{state.global_step}")
+
+
+def trainer(folder: Path, model: Recurrent) -> Trainer:
+    wrapped = get_peft_model(model, lora(init_lora_weights=True))
+    unfreeze_memory(wrapped)
+    arguments = TrainingArguments(
+        str(folder),
+        max_steps=4,
+        save_steps=2,
+        per_device_train_batch_size=2,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+        learning_rate=0.01,
+        lr_scheduler_type="constant",
+        dataloader_pin_memory=False,
+    )
+    rows = [{"input_ids": row, "labels": row} for row in random_ids(8, 10)]
+    return Trainer(wrapped, arguments, train_dataset=rows, callbacks=[SavesMemory(model)])
+
+
+def test_a_trainer_resumes_adapter_and_memory_as_the_guide_says(tmp_path):
+    whole = recurrent(MEMORY).float()
+    before = {name: value.clone() for name, value in whole.memory.state_dict().items()}
+    _ = trainer(tmp_path, whole).train()
+    shutil.rmtree(tmp_path / "checkpoint-4")
+    resumed = load_memory(backbone().float(), tmp_path / "checkpoint-2")
+    _ = trainer(tmp_path, resumed).train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    expected = whole.state_dict()
+    assert resumed.state_dict().keys() == expected.keys()
+    for name, value in resumed.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    assert any(not torch.equal(expected[f"memory.{name}"], old) for name, old in before.items())
