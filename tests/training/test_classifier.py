@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from filelock import FileLock
 
 from armt.backbones.tiny_encoder import TinyEncoderConfig
-from armt.core.errors import ConfigError, StateError, StoppedError
+from armt.core.errors import ConfigError, StateError, StoppedError, StorageError
 from armt.evaluation.fact_memory import fact_memory_scores
 from armt.memories.rmt import RMTConfig
 from armt.recipes.rmt_encoder import rmt_encoder, rmt_encoder_tiny
@@ -17,6 +18,7 @@ from armt.recurrence.config import RecurrenceConfig
 from armt.tasks.babilong import Book, build_store
 from armt.tasks.encoder import TokenizerEncoder
 from armt.tasks.fact_memory import NO_ANSWER
+from armt.training import checkpoint
 from armt.training.classifier import (
     WEIGHTS_NAME,
     ClassifierStream,
@@ -308,3 +310,16 @@ def test_after_a_blank_text_every_class_is_to_be_as_likely(encoder, task, tmp_pa
     assert reports[0].loss == pytest.approx(float(expected), abs=1e-5)
     right = logits.argmax(1)[~is_blank] == batch.labels[~is_blank]
     assert reports[0].accuracy == pytest.approx(float(right.float().mean()))
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(
+    short, encoder, task, tmp_path, monkeypatch
+):
+    run, _, _ = short
+    trainer = ClassifierTrainer(build_classifier(run, encoder), task, run, tmp_path)
+    monkeypatch.setattr(checkpoint, "_PATIENCE_S", 0.1)
+    with (
+        FileLock(tmp_path / "training.lock"),
+        pytest.raises(StorageError, match="Another process is training"),
+    ):
+        _ = trainer.train(lambda report: None)

@@ -30,7 +30,7 @@ from armt.tasks.fact_memory import (
     FactMemoryConfig,
 )
 from armt.tasks.numbered import NumberedStream
-from armt.training.checkpoint import fill, resume_or_begin, save_checkpoint
+from armt.training.checkpoint import fill, resume_or_begin, save_checkpoint, sole_training
 from armt.training.classifier_config import ClassifierRunConfig, ClassifierStageConfig
 from armt.training.descent import descend
 from armt.training.loader import load_batches
@@ -149,9 +149,10 @@ class ClassifierTrainer:
             ArmtError: too many steps in a row were not finite.
             StateError: the best weights are missing or damaged.
             StoppedError: the process was asked to stop.
+            StorageError: another process is training in the folder.
         """
         _ = self.model.train()
-        with stop_requests(is_alone=True) as stop:
+        with sole_training(self.folder), stop_requests(is_alone=True) as stop:
             for number, stage in enumerate(self.config.stages):
                 memory = self.config.memory.in_stage(stage.memory_changes)
                 with self.model.memory.changed(memory):
