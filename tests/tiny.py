@@ -166,3 +166,16 @@ def assert_same_state(
         torch.testing.assert_close(
             value, right[name], rtol=rtol, atol=atol, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+def assert_same_model(found: Recurrent, expected: Recurrent) -> None:
+    """Checks that two models have the same class and weights, and compute the same."""
+    assert type(found) is type(expected)
+    left, right = found.state_dict(), expected.state_dict()
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert value.dtype == right[name].dtype, name
+        assert torch.equal(value, right[name]), name
+    ids = random_ids(2, 10)
+    assert torch.equal(found(ids).logits, expected(ids).logits)
+    assert_same_state(found.read(ids), expected.read(ids))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback
 
 from armt import ARMTConfig, Recurrent, attach
 from armt.backbones.adapters import adapter_parameters
@@ -18,6 +18,7 @@ from armt.recurrence.fingerprint import backbone_fingerprint, model_fingerprint
 from armt.recurrence.peft import unfreeze_memory, use_adapters
 from armt.recurrence.pretrained import load_memory
 from armt.recurrence.state_file import load_state, save_state
+from recurrence.hf_trainer import make_trainer
 from tiny import SEGMENT_LEN, assert_same_state, backbone, random_ids, recurrent
 
 MEMORY = ARMTConfig(num_memory_tokens=2, d_mem=4)
@@ -307,20 +308,9 @@ class SavesMemory(TrainerCallback):
 def trainer(folder: Path, model: Recurrent) -> Trainer:
     wrapped = get_peft_model(model, lora(init_lora_weights=True))
     unfreeze_memory(wrapped)
-    arguments = TrainingArguments(
-        str(folder),
-        max_steps=4,
-        save_steps=2,
-        per_device_train_batch_size=2,
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=True,
-        learning_rate=0.01,
-        lr_scheduler_type="constant",
-        dataloader_pin_memory=False,
-    )
-    rows = [{"input_ids": row, "labels": row} for row in random_ids(8, 10)]
-    return Trainer(wrapped, arguments, train_dataset=rows, callbacks=[SavesMemory(model)])
+    made = make_trainer(wrapped, folder, 4)
+    made.add_callback(SavesMemory(model))
+    return made
 
 
 def test_a_trainer_resumes_adapter_and_memory_as_the_guide_says(tmp_path):

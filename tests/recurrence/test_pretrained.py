@@ -16,13 +16,13 @@ from transformers import (
     GenerationConfig,
     LlamaForCausalLM,
     Trainer,
-    TrainingArguments,
 )
 
 from armt import ARMTConfig, NoMemoryConfig, Recurrent
 from armt.core.errors import BackboneError, ConfigError, StorageError, UnknownNameError
 from armt.recurrence.auto import ArmtConfig, ArmtForCausalLM, register_auto_classes
-from tiny import FAMILIES, assert_same_state, backbone, random_ids, recurrent
+from recurrence.hf_trainer import make_trainer
+from tiny import FAMILIES, assert_same_model, backbone, random_ids, recurrent
 
 MEMORY = ARMTConfig(num_memory_tokens=2, d_mem=4)
 WEIGHTS = "model.safetensors"
@@ -35,18 +35,6 @@ def registered() -> None:
 
 def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-def assert_same_model(found, expected) -> None:
-    assert type(found) is type(expected)
-    left, right = found.state_dict(), expected.state_dict()
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        assert value.dtype == right[name].dtype, name
-        assert torch.equal(value, right[name]), name
-    ids = random_ids(2, 10)
-    assert torch.equal(found(ids).logits, expected(ids).logits)
-    assert_same_state(found.read(ids), expected.read(ids))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -194,22 +182,7 @@ def test_a_memory_without_weights(tmp_path):
 
 
 def trainer(folder: Path, steps: int, **options: Any) -> Trainer:
-    rows = [{"input_ids": row, "labels": row} for row in random_ids(8, 10)]
-    arguments = TrainingArguments(
-        str(folder),
-        max_steps=steps,
-        save_steps=2,
-        per_device_train_batch_size=2,
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=True,
-        learning_rate=0.01,
-        lr_scheduler_type="constant",
-        dataloader_pin_memory=False,
-        **options,
-    )
-    model = recurrent(MEMORY).float()
-    return Trainer(model, arguments, train_dataset=rows, eval_dataset=rows[:4])
+    return make_trainer(recurrent(MEMORY).float(), folder, steps, **options)
 
 
 def test_the_trainer_saves_and_resumes(tmp_path):

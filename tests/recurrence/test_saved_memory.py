@@ -10,21 +10,9 @@ from armt import ARMTConfig, NoMemoryConfig, Recurrent
 from armt.core.errors import ArmtError, BackboneError
 from armt.recurrence.pretrained import MEMORY_FILE, load_memory
 from armt.recurrence.tensor_file import read_tensors, write_tensors
-from tiny import VOCAB, assert_same_state, backbone, random_ids, recurrent
+from tiny import VOCAB, assert_same_model, backbone, random_ids, recurrent
 
 MEMORY = ARMTConfig(num_memory_tokens=2, d_mem=4)
-
-
-def assert_same_model(found, expected) -> None:
-    assert type(found) is type(expected)
-    left, right = found.state_dict(), expected.state_dict()
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        assert value.dtype == right[name].dtype, name
-        assert torch.equal(value, right[name]), name
-    ids = random_ids(2, 10)
-    assert torch.equal(found(ids).logits, expected(ids).logits)
-    assert_same_state(found.read(ids), expected.read(ids))
 
 
 @pytest.mark.parametrize("memory", [MEMORY, NoMemoryConfig()])

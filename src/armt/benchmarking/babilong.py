@@ -67,6 +67,7 @@ class Exam(NamedTuple):
         Raises:
             DataError: no story of a task is short enough for a cell.
         """
+        told = self._told(model)
         for task, cell in product(self.tasks, cells):
             length, _, count = cell.partition(":")
             indices = task.indices(length, int(count))
@@ -77,7 +78,7 @@ class Exam(NamedTuple):
                     "about longer texts."
                 )
             about = {
-                "task": task.task, "tokens": length, **self._told(model),
+                "task": task.task, "tokens": length, **told,
                 "overlap_len": model.recurrence.overlap_len,
             }  # fmt: skip
             if not self.book.holds(READ, **about, batch=len(indices)):

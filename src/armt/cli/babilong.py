@@ -263,6 +263,4 @@ def _tell(records: "Sequence[Record]", out: Path) -> None:
     _ = write_tables(every, out)
     write_report(every, out / REPORT_NAME)
     told = f"Accuracy in per cent, with 95 % intervals.{tell_failures(records)}"
-    notices().print(
-        f"{told} More in '{out / REPORT_NAME}'.",
-    )
+    notices().print(f"{told} More in '{out / REPORT_NAME}'.")

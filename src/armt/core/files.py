@@ -1,4 +1,4 @@
-"""Files that are never half written: beside, flushed, renamed."""
+"""Files that are never half written (beside, flushed, renamed), and locks between processes."""
 
 import errno
 import os
@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from armt.core.errors import StorageError
 
@@ -43,6 +45,33 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def hold_lock(path: Path, patience_s: float, advice: str, busy: str = "") -> Generator[None]:
+    """Holds a lock; it is free again when the process ends, however it ends.
+
+    Args:
+        path: the lock file; its folder is made.
+        patience_s: seconds to wait for another process that holds it.
+        advice: what to do if it cannot be had, the end of the message.
+        busy: the message if another process holds it; by default it says what it waited for.
+
+    Raises:
+        StorageError: the lock cannot be had.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=patience_s)
+        _ = lock.acquire()
+    except (OSError, NotImplementedError, Timeout) as error:
+        is_told = busy and isinstance(error, Timeout)
+        told = busy if is_told else f"Cannot lock '{path}': {error}. {advice}"
+        raise StorageError(told) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -1,19 +1,18 @@
 """Records in a file that several processes append to and that a killed evaluation resumes from."""
 
 import os
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
 
-from filelock import FileLock, Timeout
-
 from armt.core.config import PlainTree
-from armt.core.errors import DataError, StorageError
+from armt.core.errors import DataError
+from armt.core.files import hold_lock
 from armt.evaluation.json_lines import JsonLines
 from armt.evaluation.record import Record, RecordKey
 
 _PATIENCE_S = 120.0
+_NO_LOCK = "Check the folder and whether a process hangs that holds the lock."
 
 
 @final
@@ -73,7 +72,7 @@ class RecordFile:
         if self._lines is None:
             self._add(self._new_among(records, replaces_failures))
             return
-        with _locked(self._lines.path):
+        with hold_lock(Path(f"{self._lines.path}.lock"), _PATIENCE_S, _NO_LOCK):
             self.refresh()
             new = self._new_among(records, replaces_failures)
             if new:
@@ -92,29 +91,6 @@ class RecordFile:
             if known is None or (known.failure and replaces_failures):
                 _ = new.setdefault(record.key, record)
         return list(new.values())
-
-
-@contextmanager
-def _locked(path: Path) -> Generator[None]:
-    """Holds the lock of a file; it is free again when the process ends, however it ends.
-
-    Raises:
-        StorageError: the lock cannot be had.
-    """
-    name = f"{path}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(name, timeout=_PATIENCE_S)
-        _ = lock.acquire()
-    except (OSError, NotImplementedError, Timeout) as error:
-        raise StorageError(
-            f"Cannot lock '{name}': {error}. Check the folder and whether a process hangs that "
-            "holds the lock."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _load(row: Mapping[str, PlainTree], path: Path, number: int | None) -> Record:

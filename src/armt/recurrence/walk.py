@@ -112,7 +112,7 @@ class Walk:
         cuts = self._cuts(segment)
         if all(cuts):
             return state.detach()
-        if self._cuts_alike(segment):
+        if not any(cuts) or not torch.is_grad_enabled():
             return state
         is_cut = torch.tensor(cuts).to(self.packed.ids.device, non_blocking=True)
         layers = tuple(layer.detach().where(is_cut, layer) for layer in state.layers)

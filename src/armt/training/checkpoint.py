@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 import torch
 from accelerate import PartialState
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from armt.core.errors import StateError, StorageError
-from armt.core.files import atomic_path, write_text
+from armt.core.files import atomic_path, hold_lock, write_text
 from armt.core.shapes import Tensor
 from armt.core.state import State
 from armt.recurrence.encoder import RecurrentClassifier
@@ -57,22 +56,11 @@ def sole_training(folder: Path) -> Generator[None]:
     Raises:
         StorageError: another process is training there, or the folder takes no lock.
     """
-    name = folder / "training.lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(name, timeout=_PATIENCE_S)
-        _ = lock.acquire()
-    except Timeout as error:
-        raise StorageError(
-            f"Another process is training in '{folder}'. Wait until it ends, or choose another "
-            "folder."
-        ) from error
-    except (OSError, NotImplementedError) as error:
-        raise StorageError(f"Cannot lock '{name}': {error}. Choose another folder.") from error
-    try:
+    busy = (
+        f"Another process is training in '{folder}'. Wait until it ends, or choose another folder."
+    )
+    with hold_lock(folder / "training.lock", _PATIENCE_S, "Choose another folder.", busy):
         yield
-    finally:
-        lock.release()
 
 
 def save_checkpoint(
