@@ -79,7 +79,7 @@ _PLANS = {
     "qa4": _Plan(("qa4",), 128, 3500, 9500, 3500, 4, True, 0.0, stone_steps=2000),
     "qa5": _Plan(("qa5",), 320, 2500, 12_000, 3000, 3, True, 0.0, _GIFTS),
     "qa1_to_qa5": _Plan(
-        TASKS, 448, 5000, 12_000, 4000, 4, True, 0.1, hold_on=_FREE, stone_steps=6000
+        TASKS, 448, 5000, 16_000, 4000, 4, True, 0.1, hold_on=_FREE, stone_steps=6000
     ),
 }
 
