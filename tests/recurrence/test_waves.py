@@ -75,6 +75,20 @@ def test_waves_equal_the_loop(family):
         assert_same_gradients(waves, loop)
 
 
+@pytest.mark.parametrize("family", WAVING)
+def test_waves_stray_no_further_than_the_loop_under_autocast(family):
+    """Both round to half precision, but not in the same places."""
+    looped, waved = (model.float() for model in pair(family))
+    ids = random_ids(2, 24)
+    exact = looped(ids).logits
+    with torch.autocast("cpu", torch.bfloat16):
+        strayed = (looped(ids).logits - exact).norm()
+        assert 0 < (waved(ids).logits - exact).norm() < 3 * strayed
+        loss = waved(ids, labels=ids).loss
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in waved.parameters())
+
+
 @pytest.mark.parametrize("bptt_depth", [0, 1, 2])
 def test_a_cut_falls_where_the_loop_cuts(bptt_depth):
     loop, waves = pair(bptt_depth=bptt_depth)

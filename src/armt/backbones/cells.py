@@ -6,13 +6,15 @@ views of the stack, so that nothing is held twice.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast, final
 
 import torch
 from torch import nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 from armt.backbones.attach import Port, Visit, bound
 from armt.backbones.attention import PLAIN_KINDS, plain_kind
@@ -161,14 +163,45 @@ class Cells:
     @contextmanager
     def _settings(self, device: torch.device) -> Generator[None]:
         """Sets what vmap and tracing need, and puts it back."""
+        dtype = _autocast_dtype(device.type)
         for module in self._checkpointed:
             setattr(module, _CHECKPOINTING, False)
         try:
-            with sdpa_kernel(_attention_kinds(device)):
+            with (
+                sdpa_kernel(_attention_kinds(device)),
+                nullcontext() if dtype is None else _CastAttention(device, dtype),
+            ):
                 yield
         finally:
             for module in self._checkpointed:
                 setattr(module, _CHECKPOINTING, True)
+
+
+class _CastAttention(TorchFunctionMode):
+    """Does for attention what autocast does, which under vmap comes too late for it.
+
+    Positions are turned in single precision, so that queries and keys arrive in it, values not.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._device_type, self._dtype = device.type, dtype
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        del types
+        options = kwargs or {}
+        if func is not scaled_dot_product_attention:
+            return func(*args, **options)
+        args = tuple(self._cast(each) for each in args)
+        options = {name: self._cast(each) for name, each in options.items()}
+        with torch.autocast(self._device_type, enabled=False):
+            return func(*args, **options)
+
+    def _cast(self, value: Any) -> Any:
+        is_cast = isinstance(value, Tensor) and value.is_floating_point()
+        return value.to(self._dtype) if is_cast else value
 
 
 def _attention_kinds(device: torch.device) -> list[SDPBackend]:
