@@ -1,5 +1,6 @@
 """One CUDA graph computes what the operations one by one compute."""
 
+import gc
 from dataclasses import replace
 from itertools import islice
 
@@ -79,6 +80,19 @@ def test_gradients_and_states_are_those_of_the_eager_step(kind, write_penalty, d
         assert (found.carried is None) == (kind != "carried")
         for left, right in zip(found.carried or (), expected.carried or (), strict=True):
             torch.testing.assert_close(left.association, right.association, **CLOSE)
+
+
+def test_nothing_holds_the_path_of_a_gradient_after_a_step(device):
+    """A capture fails where weights are bound to the stream of a path before it."""
+    model, batches = batches_of("learned_start", device)
+    kept = _with_paths()
+    _ = EagerStepper(model, model, 0.0)(batches[0], None)
+    assert _with_paths() <= kept
+
+
+def _with_paths() -> set[int]:
+    tensors = [each for each in gc.get_objects() if type(each) is torch.Tensor]
+    return {id(each) for each in tensors if each.grad_fn is not None}
 
 
 def test_what_it_hands_out_stays_when_it_runs_again(device):

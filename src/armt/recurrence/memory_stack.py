@@ -159,7 +159,8 @@ class MemoryStack(nn.Module):
         """Returns a state of each memory without its values, kept until the precision changes."""
         dtypes = [value.dtype for value in (*self.parameters(), *self.buffers())]
         if self._fresh is None or self._fresh[0] != dtypes:
-            made = [memory.init_state(1).to("meta") for memory in self.mechanisms]
+            # a learned empty state has a path of gradient, which would keep that of a step alive
+            made = [memory.init_state(1).detach().to("meta") for memory in self.mechanisms]
             self._fresh = (dtypes, made)
         return self._fresh[1]
 
