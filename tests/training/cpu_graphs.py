@@ -58,5 +58,6 @@ def use_cpu_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _tensors(result: StepResult) -> list[torch.Tensor]:
-    states = [value for state in result.carried or () for value in state.tensors().values()]
+    layers = (*(result.carried or ()), *(result.started or ()))
+    states = [value for state in layers for value in state.tensors().values()]
     return [result.loss, result.num_labels, result.num_correct, *states]

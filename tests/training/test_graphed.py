@@ -76,8 +76,12 @@ def test_gradients_and_states_are_those_of_the_eager_step(kind, write_penalty, d
         torch.testing.assert_close(found.loss, expected.loss, **CLOSE)
         assert int(found.num_labels) == int(expected.num_labels) > 0
         assert int(found.num_correct) == int(expected.num_correct)
-        carried = {"eager": expected.carried, "graphed": found.carried}
-        assert (found.carried is None) == (kind != "carried")
+        is_taken = torch.tensor(True, device=device)
+        carried = {
+            "eager": eager.carried_on(expected, is_taken),
+            "graphed": graphed.carried_on(found, is_taken),
+        }
+        assert (carried["graphed"] is None) == (kind != "carried")
         for left, right in zip(found.carried or (), expected.carried or (), strict=True):
             torch.testing.assert_close(left.association, right.association, **CLOSE)
 
@@ -95,15 +99,25 @@ def _with_paths() -> set[int]:
     return {id(each) for each in tensors if each.grad_fn is not None}
 
 
-def test_what_it_hands_out_stays_when_it_runs_again(device):
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_what_is_carried_on_stays_when_it_runs_again(device, is_taken):
     model, batches = batches_of("carried", device)
-    graphed = GraphedStepper(EagerStepper(model, model, 0.0))
-    first = graphed(batches[0], None)
-    loss, states = first.loss.clone(), [s.map(torch.clone) for s in first.carried]
-    _ = graphed(batches[1], first.carried)
-    assert torch.equal(first.loss, loss)
-    for state, kept in zip(first.carried, states, strict=True):
-        assert torch.equal(state.association, kept.association)
+    eager = EagerStepper(model, model, 0.0)
+    graphed = GraphedStepper(eager)
+    before = graphed.carried_on(graphed(batches[0], None), torch.tensor(True, device=device))
+    result = graphed(batches[1], before)
+    loss = result.loss.clone()
+    carried = graphed.carried_on(result, torch.tensor(is_taken, device=device))
+    kept = [state.association.clone() for state in carried]
+    _ = graphed(batches[2], carried)
+    assert torch.equal(result.loss, loss)
+    wanted = eager(batches[1], before)
+    for state, value, after, start in zip(
+        carried, kept, wanted.carried, wanted.started, strict=True
+    ):
+        assert torch.equal(state.association, value)
+        expected = after if is_taken else start
+        torch.testing.assert_close(value, expected.association, **CLOSE)
 
 
 def test_each_shape_has_its_own_graph(device):

@@ -68,10 +68,33 @@ def test_half_precision_weights_collect_what_is_smaller_than_their_spacing():
     assert seen[-1] == float(torch.tensor(1 - 8e-3).to(torch.bfloat16)) < 1.0
 
 
+def as_on_a_gpu(optimizer: MasterAdamW) -> None:
+    """Lets the fused kernels decide whether a step is taken; CPUs have them too."""
+    optimizer._is_fused = True
+    for group in optimizer.inner.param_groups:
+        group.update(fused=True, foreach=False)
+
+
+def test_fused_it_takes_the_same_steps():
+    models = [model := layers(), copy.deepcopy(model)]
+    optimizers = [MasterAdamW(model, CONFIG) for model in models]
+    as_on_a_gpu(optimizers[1])
+    for step in range(3):
+        for model, optimizer in zip(models, optimizers, strict=True):
+            optimizer.set_learning_rate(0.1)
+            give_gradients(model, step)
+            _ = optimizer.step()
+    for found, expected in zip(models[1].parameters(), models[0].parameters(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("is_fused", [False, True])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_gradient_that_is_not_finite_changes_nothing(value):
+def test_a_gradient_that_is_not_finite_changes_nothing(value, is_fused):
     model = layers()
     optimizer = MasterAdamW(model, CONFIG)
+    if is_fused:
+        as_on_a_gpu(optimizer)
     optimizer.set_learning_rate(0.1)
     give_gradients(model, 0)
     _ = optimizer.step()

@@ -103,11 +103,14 @@ def test_past_a_batch_that_is_left_out_its_start_is_carried():
     fresh = model.init_state(3).layers
     assert fresh[0].first.requires_grad, "the empty memory is learned"
     for carried, rows in ((old, [False, True, False]), (None, [True] * 3)):
-        past = step.carried_past(a_batch(rows), carried)
+        result = step(a_batch(rows), carried)
+        past = step.carried_on(result, torch.tensor(False))
+        assert step.carried_on(result, torch.tensor(True)) is result.carried
         for found, new, kept in zip(past, fresh, carried or fresh, strict=True):
             assert torch.equal(found.first, new.where(torch.tensor(rows), kept).first)
             assert not found.first.requires_grad
-    assert step.carried_past(a_batch(carry_len=0), None) is None
+    nothing = step(a_batch(carry_len=0), None)
+    assert step.carried_on(nothing, torch.tensor(False)) is None
 
 
 def test_loss_and_gradient_are_those_of_the_model(model):

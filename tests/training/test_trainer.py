@@ -273,7 +273,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path):
 
 def test_too_many_of_them_in_a_row_end_the_run(tmp_path):
     trainer, told = spoiled_trainer(tmp_path, (0, 2, 3), max_skipped=1)
-    with pytest.raises(ArmtError, match=r"2 steps in a row .* \(step 3\)\. Lower the learning"):
+    with pytest.raises(ArmtError, match=r"2 steps in a row .* step 4\)\. Lower the learning"):
         _ = trainer.train()
     assert [report.num_skipped for report in told.reports] == [0 + 1, 1, 2]
 
@@ -294,8 +294,8 @@ class SpoilsOne:
         nan = tuple(layer.map(lambda x: x * math.nan) for layer in result.carried)
         return result._replace(carried=nan)
 
-    def carried_past(self, batch, carried):
-        return self.stepper.carried_past(batch, carried)
+    def carried_on(self, result, is_taken):
+        return self.stepper.carried_on(result, is_taken)
 
 
 @pytest.mark.parametrize("kind", [EagerStepper, GraphedStepper])

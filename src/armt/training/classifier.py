@@ -32,7 +32,7 @@ from armt.tasks.fact_memory import (
 from armt.tasks.numbered import NumberedStream
 from armt.training.checkpoint import fill, resume_or_begin, save_checkpoint, sole_training
 from armt.training.classifier_config import ClassifierRunConfig, ClassifierStageConfig
-from armt.training.descent import descend
+from armt.training.descent import Descent
 from armt.training.loader import load_batches
 from armt.training.optim import MasterAdamW, cast_weights
 from armt.training.run import claim
@@ -133,6 +133,7 @@ class ClassifierTrainer:
         self.model, self.config, self.folder = model, config, folder
         self.optimizer = MasterAdamW(model, config.optim)
         self.progress, _ = resume_or_begin(folder, model, self.optimizer, config.seed)
+        self._descent = Descent(self.optimizer, self.progress, config.max_skipped, folder)
         self._losses = list[torch.Tensor]()
         self.task, self._best = task, None
         if config.validation is not None:
@@ -198,9 +199,10 @@ class ClassifierTrainer:
         assert logits is not None, "a classifier returns logits"
         loss = cross_entropy(logits.float(), _wanted(labels, logits.shape[-1]))
         _ = loss.backward()
-        _ = descend(self.optimizer, self.progress, self.config.max_skipped, self.folder)
+        _ = self._descent.step()
         self._losses.append(loss.detach())
         self.progress.step += 1
+        self._descent.settle()
         self.progress.num_tokens += int(batch.attention_mask.sum())
         self.progress.num_told += int((batch.labels != NO_ANSWER).sum())
         self.progress.num_right += int((logits.argmax(-1) == labels).sum())

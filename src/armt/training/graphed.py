@@ -2,7 +2,8 @@
 
 A segment of a small model is hundreds of operations that a GPU finishes faster than Python can ask
 for them. A graph asks for all of them at once. It is bound to fixed places in memory: a batch is
-copied in, the graph replayed, and what it computed copied out.
+copied in, the graph replayed, and what it computed copied out. Nothing waits for the GPU, so that
+Python prepares the next step meanwhile.
 """
 
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import torch
 
+from armt.core.shapes import Bool, Tensor
 from armt.core.state import State
 from armt.recurrence.cudagraph import capture
 from armt.tasks.contract import Batch
@@ -52,19 +54,21 @@ class GraphedStepper:
         if carried is not None:
             _copy_states(carried, held.carried)
         held.graph.replay()
-        loss, num_labels, num_correct, after = held.result
-        return StepResult(
-            loss.clone(),
-            torch.as_tensor(num_labels).clone(),
-            torch.as_tensor(num_correct).clone(),
-            None if after is None else tuple(state.map(torch.clone) for state in after),
+        result = held.result
+        return result._replace(
+            loss=result.loss.clone(),
+            num_labels=torch.as_tensor(result.num_labels).clone(),
+            num_correct=torch.as_tensor(result.num_correct).clone(),
         )
 
-    def carried_past(
-        self, batch: Batch, carried: tuple[State, ...] | None
+    def carried_on(
+        self, result: StepResult, is_taken: Bool[Tensor, ""]
     ) -> tuple[State, ...] | None:
-        """See `Stepper`; too seldom asked for to be worth a graph."""
-        return self._eager.carried_past(batch, carried)
+        """See `Stepper`."""
+        if result.carried is None or result.started is None:
+            return None
+        pairs = zip(result.carried, result.started, strict=True)
+        return tuple(new.where(is_taken.view(1), old) for new, old in pairs)
 
     def _capture(self, batch: Batch) -> _Graph:
         device = self._eager.recurrent.device

@@ -32,12 +32,14 @@ class MasterAdamW:
             {"params": matrices, "weight_decay": config.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        is_fused = all(value.is_cuda for value in self.masters)
-        self.inner = torch.optim.AdamW(groups, lr=0.0, betas=config.betas, fused=is_fused)
+        self._is_fused = all(value.is_cuda for value in self.masters)
+        self.inner = torch.optim.AdamW(groups, lr=0.0, betas=config.betas, fused=self._is_fused)
         self._clip_norm = config.clip_norm
 
     def step(self) -> Float[Tensor, ""]:
         """Clips the gradient and takes one step, or none if the gradient is not finite.
+
+        A GPU decides that for itself: nothing waits for it.
 
         Returns the length of the gradient before clipping.
         """
@@ -51,7 +53,11 @@ class MasterAdamW:
             with_gradient.append((parameter, master))
         _copy_all([m.grad for _, m in with_gradient], [p.grad for p, _ in with_gradient])
         norm = nn.utils.clip_grad_norm_(self.masters, self._clip_norm)
-        if bool(torch.isfinite(norm)):
+        is_finite = torch.isfinite(norm)
+        if self._is_fused:
+            # where this is 1 the fused kernels leave weights and means as they are
+            cast("Any", self.inner).found_inf = (~is_finite).float()
+        if self._is_fused or bool(is_finite):
             _ = self.inner.step()
             self.publish()
         return norm

@@ -25,21 +25,27 @@ class StepResult(NamedTuple):
     carried: tuple[State, ...] | None
     """The layers' states after the batch's carried text, cut off from the gradient."""
 
+    started: tuple[State, ...] | None
+    """Those that it started from, empty in rows that begin anew; none where none are carried."""
+
 
 class Stepper(Protocol):
     """Computes the gradients of a batch."""
 
     def __call__(self, batch: Batch, carried: tuple[State, ...] | None) -> StepResult:
-        """Rows that begin anew start from an empty memory, the others from `carried`."""
+        """Rows that begin anew start from an empty memory, the others from `carried`.
+
+        What it returns may be overwritten by the next call.
+        """
         ...
 
-    def carried_past(
-        self, batch: Batch, carried: tuple[State, ...] | None
+    def carried_on(
+        self, result: StepResult, is_taken: Bool[Tensor, ""]
     ) -> tuple[State, ...] | None:
-        """Returns what is carried on when a batch is left out: the states that it starts from.
+        """Returns what the next batch starts from; it stays as it is.
 
-        Rows that begin anew with it are empty, so that they do not go on with their old text. The
-        states are cut off from the gradient; there are none if the batch carries none.
+        These are the states after a batch whose step was taken, and past one that was left out the
+        states that it started from: what is not finite would spoil all steps after it.
         """
         ...
 
@@ -65,14 +71,11 @@ class EagerStepper:
         start = self.start_states(batch.resets, carried, len(batch.input_ids))
         return self.run(batch, start)
 
-    def carried_past(
-        self, batch: Batch, carried: tuple[State, ...] | None
+    def carried_on(
+        self, result: StepResult, is_taken: Bool[Tensor, ""]
     ) -> tuple[State, ...] | None:
         """See `Stepper`."""
-        if not batch.carry_len:
-            return None
-        start = self.start_states(batch.resets, carried, len(batch.input_ids))
-        return tuple(state.detach() for state in start)
+        return result.carried if bool(is_taken) else result.started
 
     def start_states(
         self,
@@ -115,8 +118,12 @@ class EagerStepper:
             own = [memory.own_loss(state) for memory, state in pairs]
             loss = loss + self.memory_loss * torch.stack(own).mean()
         _ = loss.backward()
-        carried = after.detach().layers if batch.carry_len else None
-        return StepResult(loss.detach(), output.num_labels, output.num_correct, carried)
+        carried, started = (
+            tuple(state.detach() for state in states) if batch.carry_len else None
+            for states in (after.layers, start)
+        )
+        counts = output.num_labels, output.num_correct
+        return StepResult(loss.detach(), *counts, carried, started)
 
     def _ask(self, batch: Batch, state: RecurrentState) -> RecurrentOutput:
         """Asks every question for itself from the state of its row.

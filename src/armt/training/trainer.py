@@ -17,7 +17,7 @@ from armt.recurrence.model import Recurrent
 from armt.tasks.contract import TrainingStream
 from armt.training.checkpoint import resume_or_begin, save_checkpoint, sole_training
 from armt.training.config import RunConfig, StageConfig
-from armt.training.descent import descend
+from armt.training.descent import Descent
 from armt.training.graphed import GraphedStepper
 from armt.training.loader import load_batches
 from armt.training.optim import MasterAdamW, cast_weights, learning_rate_at
@@ -103,6 +103,7 @@ class Trainer:
         self.optimizer = MasterAdamW(model, config.optim)
         self.model: nn.Module = cast("Any", self.accelerator).prepare(model)
         self.progress, self.carried = resume_or_begin(folder, model, self.optimizer, config.seed)
+        self._descent = Descent(self.optimizer, self.progress, config.max_skipped, folder)
         self._tally = _Tally()
 
     def train(self) -> Recurrent:
@@ -162,14 +163,9 @@ class Trainer:
         for step, batch in zip(range(start, stage.num_steps), batches, strict=False):
             self.optimizer.set_learning_rate(learning_rate_at(stage, step))
             result = stepper(batch, self.carried)
-            norm = descend(self.optimizer, self.progress, self.config.max_skipped, self.folder)
-            # A state that is not finite would spoil all steps after it: its text is left out too.
-            if self.progress.num_skipped_in_row:
-                self.carried = stepper.carried_past(batch, self.carried)
-            else:
-                self.carried = result.carried
+            self.carried = stepper.carried_on(result, self._descent.step())
             self._count(result, batch.num_tokens)
-            self._after_step(number, norm)
+            self._after_step(number)
             if stop.is_made:
                 self._save()
                 raise stop.error(f"after step {self.progress.step:,}")
@@ -195,16 +191,17 @@ class Trainer:
         self.progress.num_tokens += num_tokens * processes
         self.progress.step += 1
 
-    def _after_step(self, number: int, norm: Tensor) -> None:
+    def _after_step(self, number: int) -> None:
         step, config = self.progress.step, self.config
         if step % config.log_every == 0 or step == config.num_steps:
-            self._report(number, norm)
+            self._report(number)
         if step % config.save_every == 0 and step < config.num_steps:
             before = time.monotonic()
             self._save()
             self._tally.started += time.monotonic() - before
 
-    def _report(self, number: int, norm: Tensor) -> None:
+    def _report(self, number: int) -> None:
+        self._descent.settle()
         tally = self._tally
         losses = torch.stack(tally.losses).tolist()
         seconds = max(time.monotonic() - tally.started, 1e-9)
@@ -216,7 +213,7 @@ class Trainer:
             loss=math.fsum(losses) / len(losses),
             accuracy=float(tally.num_correct) / max(float(tally.num_labels), 1.0),
             learning_rate=self.optimizer.inner.param_groups[0]["lr"],
-            gradient_norm=float(norm),
+            gradient_norm=float(self._descent.norm),
             tokens_per_s=tally.num_tokens / seconds,
             num_tokens=self.progress.num_tokens,
             num_skipped=self.progress.num_skipped,
@@ -228,6 +225,7 @@ class Trainer:
                 callback.on_report(report)
 
     def _save(self) -> None:
+        self._descent.settle()
         if self.accelerator.is_main_process:
             _ = save_checkpoint(
                 self.folder, self.recurrent, self.optimizer, self.progress, self.carried
