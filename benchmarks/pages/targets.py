@@ -161,7 +161,7 @@ def _armt_gains() -> Bits:
     return gains_by_segment().get((next(iter(LANGUAGE_RUNS)), "armt"), {})
 
 
-_UNTRAINED = "no run of this recipe is recorded yet"
+_UNTRAINED = "its only run was stopped before its end ([runs](#qa1-to-qa5))"
 _TASKS_MISSED = (
     "QA4 learned directions and lost some of them again in official maps, which seldom need them; "
     "QA3 loses some between 128k and 1M tokens with one seed ([runs](#qa1-to-qa5))"
@@ -169,8 +169,9 @@ _TASKS_MISSED = (
 _TASKS_TRIED = (
     "questions right behind the text, with which QA2 and QA5 were learned; writing that costs "
     "nothing in QA3; in QA4 rows of one map, and a world of directions asked of the latest map "
-    "alone, which taught both seeds more than a neighbour on either side. Not run yet: twice the "
-    "steps of QA3 over hundreds of segments, and maps in QA4 that need direction and place"
+    "alone, which taught both seeds more than a neighbour on either side. Not read with yet: twice "
+    "the steps of QA3 over hundreds of segments, and maps in QA4 that need direction and place, "
+    "with which four trainings learned both, and none came to its end"
 )
 
 TARGETS: Sequence[Target] = (

@@ -76,10 +76,10 @@ _PLANS = {
     "qa1": _Plan(("qa1",), 128, 1600, 1200, 4000, 6, False, 0.0),
     "qa2": _Plan(("qa2",), 256, 2000, 9000, 3000, 6, False, 0.3),
     "qa3": _Plan(("qa3",), 448, 2500, 9000, 6000, 6, True, 0.1, hold_on=_FREE),
-    "qa4": _Plan(("qa4",), 128, 3500, 8000, 3500, 4, True, 0.0, stone_steps=2000),
+    "qa4": _Plan(("qa4",), 128, 3500, 10_000, 3500, 4, True, 0.0, stone_steps=2000),
     "qa5": _Plan(("qa5",), 320, 2500, 12_000, 3000, 3, True, 0.0, _GIFTS),
     "qa1_to_qa5": _Plan(
-        TASKS, 448, 5000, 16_000, 4000, 4, True, 0.1, hold_on=_FREE, stone_steps=6000
+        TASKS, 448, 8000, 20_000, 4000, 4, True, 0.1, hold_on=_FREE, stone_steps=6000
     ),
 }
 
