@@ -237,11 +237,13 @@ def test_people_never_move_to_where_they_are(store, encoder):
             where[person] = place
 
 
+@pytest.mark.parametrize("num_sentences", [1, 9])
 @pytest.mark.parametrize("options", [CARRIED, SHORT, DENSE])
-def test_a_stream_reads_its_split_only(encoder, options):
+def test_a_stream_reads_its_split_only(encoder, options, num_sentences):
     names = [f"book {number}" for number in range(20)]
     word = {name: "seldom" if is_test_book(name) else "always" for name in names}
-    books = [Book(name, f"It is {word[name]} so that one sees all of it. " * 9) for name in names]
+    text = "It is {} so that one sees all of it. " * num_sentences
+    books = [Book(name, text.replace("{}", word[name])) for name in names]
     store = build_store(books, encoder)
     for split, own, other in (("train", "always", "seldom"), ("test", "seldom", "always")):
         for batch in batches(store.only(split), encoder, options, 5):

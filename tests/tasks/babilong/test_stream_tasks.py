@@ -305,3 +305,38 @@ def test_questions_about_one_gift_have_one_source_also_where_it_is_given_again()
             is_repeated = (np.diff(told.sources[:, gave]) > 0) & ~np.diff(known, axis=0).any(1)
             num_repeated += int(is_repeated.sum())
     assert num_repeated > 0
+
+
+def test_what_was_given_has_the_source_of_the_gift_that_it_tells():
+    """Also where it can be asked for only since another object, given alike, went on."""
+    world = task_world("qa5", 0.0)
+    questions, answers = world.sentences.questions, world.sentences.answers
+    num_older = 0
+    for seed in range(10):
+        told = world.open(np.random.default_rng(seed)).tell(300)
+        for what in (each for each in questions if each.startswith("What did")):
+            column = questions.index(what)
+            for number in np.flatnonzero(told.known[:, column] >= 0).tolist():
+                thing = answers[told.known[number, column]]
+                source = told.sources[number, questions.index(f"Who gave the {thing}? ")]
+                assert told.sources[number, column] == source
+                num_older += told.known[number - 1, column] < 0 and source < number
+    assert num_older > 5
+
+
+def test_what_was_given_is_what_was_given_last():
+    world = task_world("qa5", 0.0)
+    questions, answers = world.sentences.questions, world.sentences.answers
+    gift = re.compile(r"(\w+) (?:gave|handed|passed) the (\w+) to (\w+)\.")
+    num_asked = 0
+    for seed in range(10):
+        told, last = world.open(np.random.default_rng(seed)).tell(300), {}
+        for fact, known in zip(told.facts.tolist(), told.known[1:], strict=True):
+            if found := gift.fullmatch(world.sentences.facts[fact].strip()):
+                giver, thing, receiver = found.groups()
+                last[f"What did {giver} give to {receiver}? "] = thing
+            asked = {q: answers[a] for q, a in zip(questions, known, strict=True) if a >= 0}
+            what = {q: answer for q, answer in asked.items() if q.startswith("What did")}
+            assert what.items() <= last.items()
+            num_asked += len(what)
+    assert num_asked > 1000

@@ -94,7 +94,7 @@ def giving_steps(dice: Dice) -> Iterator[Step]:
     world, known = CarryingWorld(dice, GIVING_PEOPLE, has_gifts=True), _Gifts()
     while True:
         event = world.draw_event()
-        yield Step(event_text(dice, event), known.read(event))
+        yield Step(event_text(dice, event), known.read(event), known.sources)
 
 
 @final
@@ -140,13 +140,22 @@ class _Gifts:
 
     def __init__(self) -> None:
         self._latest: dict[str, Give] = {}
+        self._between: dict[tuple[str, str], Give] = {}
+        """The latest gift of each giver to each receiver."""
+        self._numbers: dict[Give, int] = {}
+        self._num_told = 0
+        self.sources: dict[str, int] = {}
+        """Of the event read last, as `Step.sources`."""
 
     def read(self, event: Event) -> Answers:
         """Takes in what happens; returns the answers that it changes."""
+        self._num_told += 1
+        self.sources = {}
         if not isinstance(event, Give):
             return {}
         former = self._latest.get(event.thing)
-        self._latest[event.thing] = event
+        self._latest[event.thing] = self._between[event.actor, event.receiver] = event
+        self._numbers[event] = self._num_told
         answers: Answers = {}
         if former is not None:
             answers |= dict.fromkeys(_asked_about_people(former))
@@ -154,10 +163,19 @@ class _Gifts:
         return answers | _asked_about_people(event) | self._what(event)
 
     def _what(self, gift: Give) -> Answers:
-        """Answers what was given by one to another; nothing if two objects fit."""
-        ends = (gift.actor, gift.receiver)
-        fitting = [each.thing for each in self._latest.values() if (each[0], each[2]) == ends]
-        return {_asked_about_thing(gift): fitting[0] if len(fitting) == 1 else None}
+        """Answers what was given by one to another; nothing if there is more than one reading.
+
+        That is so if two objects were last given by the one to the other, or if only an older gift
+        of theirs still stands.
+        """
+        question, ends = _asked_about_thing(gift), (gift.actor, gift.receiver)
+        fitting = [each for each in self._latest.values() if (each.actor, each.receiver) == ends]
+        last = self._between[ends]
+        if fitting != [last]:
+            return {question: None}
+        # where one of two that fitted was given on, the other was told long ago
+        self.sources[question] = self._numbers[last]
+        return {question: last.thing}
 
 
 def _asked_about_people(gift: Give) -> Answers:

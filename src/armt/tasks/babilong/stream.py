@@ -229,8 +229,9 @@ class _Row:
         filled = text_len + len(items.ids)
         line[:text_len] = self._text.tokens[start : self._cut]
         line[text_len:filled], is_answer[text_len:filled] = items.ids, items.is_answer
-        filler = int(self._fillers[self._step])
-        line[filled:] = self._stream.store.tokens[filler : filler + len(line) - filled]
+        # a book too short is repeated: its neighbours may be kept for testing
+        filler = slice(int(self._fillers[self._step]), self._book_end)
+        line[filled:] = np.resize(self._stream.store.tokens[filler], len(line) - filled)
 
     def _open_epoch(self) -> None:
         stream, config = self._stream, self._stream.config
@@ -255,8 +256,8 @@ class _Row:
         # fillers begin at sentences of the book in which the walk has arrived, not too near its end
         offsets = stream.store.sentence_offsets
         starts = offsets[rng.integers(*walk.book, self._num_steps)]
-        latest = int(offsets[walk.book[1]]) - stream.max_filler_len
-        self._fillers = np.clip(starts, 0, max(0, latest))
+        begin, self._book_end = (int(offsets[each]) for each in walk.book)
+        self._fillers = np.clip(starts, begin, max(begin, self._book_end - stream.max_filler_len))
 
 
 def _epoch_lengths(most: int, seed: list[int]) -> Iterator[int]:

@@ -28,7 +28,8 @@ class FactStreamConfig(Config):
 
     easier_weight: float = 0.0
     """How often an easier question is asked for one of the task's own, such as where a
-    person is in task 2; 0 for never. Tasks 2 and 3 have such."""
+    person is in task 2; 0 for never. Tasks 2 and 3 have such. Where fewer of the task's own have an
+    answer than `num_questions`, easier ones fill the row all the same."""
 
     batch_size: int = 32
     """Rows of a batch."""

@@ -7,6 +7,7 @@ any place of a text by looking it up.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, final
 
 import numpy as np
@@ -116,6 +117,9 @@ class Step(NamedTuple):
     answers: Mapping[str, str | None]
     """The answers that follow from it, be they as before, and none for questions that it opens."""
 
+    sources: Mapping[str, int] = MappingProxyType({})
+    """The numbers, from 1, of the facts that answers follow from; this one's if none is given."""
+
 
 @final
 class SteppedWorld:
@@ -160,7 +164,7 @@ class SteppedWorld:
             for question, answer in step.answers.items():
                 if question in numbers:
                     known[told, numbers[question]] = answers[answer]
-                    sources[told, numbers[question]] = told
+                    sources[told, numbers[question]] = step.sources.get(question, told)
         facts = [self._facts[step.fact] for step in steps]
         return Telling(np.asarray(facts, dtype=np.int64), known, sources)
 
