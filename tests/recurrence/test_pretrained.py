@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -208,6 +209,17 @@ def test_the_trainer_predicts_without_what_is_no_logits(tmp_path):
     found = taught.predict(taught.eval_dataset, ignore_keys=["state", "num_labels", "num_correct"])
     assert found.predictions.shape[0] == 4
     assert found.label_ids.shape == (4, 10)
+
+
+@pytest.mark.parametrize("with_adapter", [False, True])
+def test_a_loss_that_the_trainer_makes_itself_is_shifted_too(tmp_path, with_adapter):
+    model: Any = recurrent(MEMORY).float().eval()
+    rows = {"input_ids": random_ids(2, 10), "labels": random_ids(2, 10)}
+    expected = model(**rows).loss
+    if with_adapter:
+        model = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"]))
+    smoothing = make_trainer(model, tmp_path, 1, label_smoothing_factor=1e-9)
+    torch.testing.assert_close(smoothing.compute_loss(model, rows), expected)
 
 
 def test_a_model_without_memory_is_told_apart(tmp_path):

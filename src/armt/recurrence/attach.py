@@ -202,5 +202,10 @@ def _is_reentrant(model: PreTrainedModel) -> bool:
 @functools.cache
 def _recurrent_class(base: type[PreTrainedModel]) -> type[Recurrent]:
     """Returns a class that is both `base` and `Recurrent`."""
+    members: dict[str, Any] = {
+        "__module__": base.__module__,
+        # by this name transformers' Trainer knows that it has to shift labels, if it makes the loss
+        "_get_name": lambda _: base.__name__,
+    }
     name = f"Recurrent{base.__name__}"
-    return cast("type[Recurrent]", type(name, (Recurrent, base), {"__module__": base.__module__}))
+    return cast("type[Recurrent]", type(name, (Recurrent, base), members))
