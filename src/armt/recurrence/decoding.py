@@ -18,6 +18,7 @@ from armt.core.shapes import Bool, Float, Int, Tensor
 from armt.core.state import State
 from armt.recurrence.choose_schedule import choose_decode_loops
 from armt.recurrence.decode_loop import DecodeLoop, DecodeLoops
+from armt.recurrence.pieces import check_vocabulary
 from armt.recurrence.segmenter import pack
 from armt.recurrence.state import RecurrentState
 
@@ -255,6 +256,7 @@ def _prefill(
     """Reads the prompt row group by row group and leaves each in its unfinished segment."""
     state = _for_beams(cache.start, len(input_ids))
     packed = pack(state, input_ids, attention_mask)
+    check_vocabulary(model, packed.ids)
     if not bool(packed.lengths.all()):
         raise DataError("A row of the prompt is all padding. Give each row at least one token.")
     cache.loops = choose_decode_loops(model)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -18,26 +18,23 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from armt.backbones.adapters import AdapterPair, AdapterSwitch, checkpoint_contexts
 from armt.backbones.huggingface import CACHE_NAMES, Anatomy
-from armt.core.errors import ArmtError, BackboneError, ConfigError, DataError
+from armt.core.errors import ArmtError, BackboneError, ConfigError
 from armt.core.shapes import Float, Int, Tensor
+from armt.recurrence.arguments import checked_ids, checked_labels, checked_prompt, taken_cache
 from armt.recurrence.choose_schedule import choose_compiler, choose_waves
 from armt.recurrence.config import RecurrenceConfig
 from armt.recurrence.decoding import RecurrentCache, RowWatch, decode, watched
 from armt.recurrence.loss import Labels, make_targets
 from armt.recurrence.memory_stack import MemoryStack
-from armt.recurrence.pieces import Encoder, id_pieces, is_whole
+from armt.recurrence.pieces import Encoder, check_vocabulary, id_pieces, is_whole
 from armt.recurrence.reading import ReadingProgress, read_pieces
 from armt.recurrence.schedule import SequentialSchedule
 from armt.recurrence.segmenter import PackedText, pack
 from armt.recurrence.state import RecurrentState
 from armt.recurrence.walk import Walk, kept_columns, num_to_keep
 
-_OWN_OPTIONS = frozenset({"carry_len", "label_start", "num_items_in_batch"})
 _CACHE_FIELD = next(
     field.name for field in dataclasses.fields(CausalLMOutputWithPast) if field.name in CACHE_NAMES
-)
-_SET_BY_THE_RECURRENCE = frozenset(
-    {"cache_position", "position_ids", "return_dict", "token_type_ids", "use_cache"}
 )
 
 
@@ -110,13 +107,13 @@ class Recurrent(PreTrainedModel):
             StateError: the state is of a model with another memory.
         """
         self._check_is_no_replica()
-        cache = _taken_cache(options)
-        ids = _checked_ids(input_ids, cache, options)
+        cache = taken_cache(options)
+        ids = checked_ids(input_ids, cache, options)
         if isinstance(cache, RecurrentCache):
             found: dict[str, Any] = {_CACHE_FIELD: cache}
             return RecurrentOutput(logits=decode(self, ids, attention_mask, cache), **found)
         state = self._checked_state(state) or self.init_state(len(ids))
-        wanted = None if labels is None else _labels(ids, labels, loss_weights, options)
+        wanted = None if labels is None else checked_labels(ids, labels, loss_weights, options)
         packed = pack(state, ids, attention_mask).overlapping(self.recurrence)
         return self._go_over(ids, packed, state, wanted, logits_to_keep, options.get("carry_len"))
 
@@ -145,6 +142,7 @@ class Recurrent(PreTrainedModel):
         carry_len: int | None,
     ) -> RecurrentOutput:
         """Walks over a text that was packed from `ids`, with a loss if there are labels."""
+        check_vocabulary(self, packed.ids)
         width = ids.shape[1]
         default_len = None if labels is None else self.recurrence.segment_len
         num_kept = num_to_keep(packed, width, logits_to_keep, default_len)
@@ -183,7 +181,8 @@ class Recurrent(PreTrainedModel):
         Tokens that do not fill a segment stay pending in the state. An empty text changes nothing.
 
         Raises:
-            DataError: text without a tokenizer, or rows that do not fit the state.
+            DataError: text without a tokenizer, ids that the model does not know, or rows that do
+                not fit the state.
             StateError: the memory is no longer finite, or the state is of another one. The first is
                 noticed every 64 segments, or 128 for each layer where a loop reads; the message
                 says between which tokens, and `state` of the error is the last good one.
@@ -217,7 +216,12 @@ class Recurrent(PreTrainedModel):
             DataError: there is no prompt.
             StateError: the state is of a model with another memory.
         """
-        prompt = self._checked_prompt(inputs, options)
+        if not self.memory.is_causal:
+            raise ArmtError(
+                "This form of the memory looks at a segment before it is read, so that no text can "
+                "be generated through it. Take the causal form."
+            )
+        prompt = checked_prompt(inputs, options, generation_config, self.generation_config)
         cache = RecurrentCache(self._checked_state(state) or self.init_state(len(prompt)))
         options |= {self._cache_name: cache, "use_cache": True}
         watching = StoppingCriteriaList([*(stopping_criteria or ()), RowWatch(cache)])
@@ -225,24 +229,6 @@ class Recurrent(PreTrainedModel):
         output = generate(inputs, generation_config, logits_processor, watching, *args, **options)
         cache.release()
         return output
-
-    def _checked_prompt(self, inputs: Tensor | None, options: Mapping[str, Any]) -> Tensor:
-        """Returns the prompt; refuses what cannot be generated through a memory."""
-        if not self.memory.is_causal:
-            raise ArmtError(
-                "This form of the memory looks at a segment before it is read, so that no text can "
-                "be generated through it. Take the causal form."
-            )
-        prompt = inputs if inputs is not None else options.get("input_ids")
-        if prompt is None or prompt.dim() != 2 or prompt.shape[1] == 0:
-            found = "none" if prompt is None else f"ids of shape {tuple(prompt.shape)}"
-            raise DataError(
-                f"Generation needs a prompt of at least one token for each row. Got {found}."
-            )
-        for name in (*CACHE_NAMES, "assistant_model", "prompt_lookup_num_tokens"):
-            if options.get(name) is not None:
-                raise ArmtError(f"A recurrent memory generates without `{name}`. Leave it out.")
-        return prompt
 
     def _get_stopping_criteria(self, *args: Any, **options: Any) -> StoppingCriteriaList:
         """Returns transformers' criteria, which also tell the cache what rows they end."""
@@ -353,48 +339,3 @@ class Recurrent(PreTrainedModel):
             compiler=choose_compiler(self) if may_compile else None,
             adapters=None if self.adapters is None else AdapterSwitch(self, self.adapters),
         )
-
-
-def _taken_cache(options: dict[str, Any]) -> object:
-    """Takes the cache out of a call's options, under whatever name it was given."""
-    given = [options.pop(name, None) for name in CACHE_NAMES]
-    return next((each for each in given if each is not None), None)
-
-
-def _checked_ids(input_ids: Tensor | None, cache: object, options: Mapping[str, Any]) -> Tensor:
-    """Returns the ids of a call; refuses what a recurrence would have to leave out silently.
-
-    During generation transformers has checked the options already.
-
-    Raises:
-        DataError: there are no ids, or something was given besides that would have no effect.
-    """
-    asked = {name for name, value in options.items() if value is not None and value is not False}
-    if input_ids is None or "inputs_embeds" in asked:
-        raise DataError("A recurrence reads token ids. Give `input_ids`, not embeddings.")
-    if isinstance(cache, RecurrentCache):
-        return input_ids
-    if cache is not None:
-        raise DataError(f"A recurrence cannot go on from a {type(cache).__name__}. Give `state=`.")
-    unknown = sorted(asked - _OWN_OPTIONS - _SET_BY_THE_RECURRENCE)
-    if unknown:
-        raise DataError(
-            f"A recurrence cannot do what these options ask for: {', '.join(unknown)}. Leave them "
-            "out."
-        )
-    return input_ids
-
-
-def _labels(
-    ids: Int[Tensor, "B T"],
-    labels: Int[Tensor, "B T"],
-    weights: Float[Tensor, "B T"] | None,
-    options: Mapping[str, Any],
-) -> Labels:
-    for name, given in (("labels", labels), ("loss_weights", weights)):
-        if given is not None and given.shape != ids.shape:
-            raise DataError(
-                f"`{name}` stand at the tokens, whose shape is {tuple(ids.shape)}. Got "
-                f"{tuple(given.shape)}. The shift is done here."
-            )
-    return Labels(labels, weights, options.get("label_start"), options.get("num_items_in_batch"))

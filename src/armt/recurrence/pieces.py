@@ -5,9 +5,10 @@ from numbers import Integral
 from typing import Any, Protocol
 
 import torch
+from transformers import PreTrainedModel
 
 from armt.core.errors import DataError
-from armt.core.shapes import Tensor
+from armt.core.shapes import Int, Tensor
 
 
 class Encoder(Protocol):
@@ -49,6 +50,25 @@ def id_pieces(source: object, tokenizer: Encoder | None) -> Iterator[Tensor]:
         raise DataError(f"Pieces must be texts or lists of token ids. Got {source!r}.")
     for piece in source:
         yield from id_pieces(piece, tokenizer)
+
+
+def check_vocabulary(model: PreTrainedModel, ids: Int[Tensor, "B T"]) -> None:
+    """Checks that a model has embeddings for ids, before some of them wait in a state.
+
+    Those on a GPU are not looked at, which would wait for it.
+
+    Raises:
+        DataError: it has not.
+    """
+    if ids.device.type != "cpu" or not ids.numel():
+        return
+    num_ids = int(model.config.get_text_config().vocab_size)
+    low, high = (int(each) for each in ids.aminmax())
+    if low < 0 or high >= num_ids:
+        raise DataError(
+            f"Token ids of this model lie between 0 and {num_ids - 1}. Got some from {low} to "
+            f"{high}. Encode the text with the model's own tokenizer."
+        )
 
 
 def is_whole(source: object) -> bool:

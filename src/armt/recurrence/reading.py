@@ -8,6 +8,7 @@ import torch
 from armt.core.errors import DataError, StateError
 from armt.core.shapes import Int, Tensor
 from armt.recurrence.choose_schedule import choose_loop
+from armt.recurrence.pieces import check_vocabulary
 from armt.recurrence.read_loops import LoopMaker, ReadLoop, ReadLoops
 from armt.recurrence.segmenter import pack
 from armt.recurrence.state import RecurrentState
@@ -76,6 +77,7 @@ def read_pieces(
     reading: _CheckedReading | None = None
     num_tokens = 0
     for ids in pieces:
+        check_vocabulary(model, ids)
         if reading is None:
             start = state or model.init_state(len(ids))
             under_way = _start(model, start, ids.shape[1] if is_whole else None)

@@ -133,7 +133,7 @@ def pack(
     Raises:
         DataError: the rows of the state and of the input differ, or the mask has another shape.
     """
-    if input_ids.dim() != 2:
+    if input_ids.dim() != 2 or not len(input_ids):
         raise DataError(
             f"`input_ids` must have rows and columns. Got the shape {tuple(input_ids.shape)}."
         )
