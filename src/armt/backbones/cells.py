@@ -19,12 +19,18 @@ from torch.overrides import TorchFunctionMode
 from armt.backbones.attach import Port, Visit, bound
 from armt.backbones.attention import PLAIN_KINDS, plain_kind
 from armt.backbones.compiled import Compiler
+from armt.backbones.hooks import find_hook
 from armt.backbones.layer_calls import LayerCalls
 from armt.core.shapes import Float, Tensor
 from armt.core.state import State
 
 _HARMLESS = frozenset({"layer_idx", "sliding_window", "is_sliding", "attention_type", "layer_type"})
 """Attributes in which layers may differ: what they decide comes with the mask of the call."""
+
+_ADAPTERS = frozenset(
+    {"adalora", "boft", "ia3", "ln_tuning", "lokr", "lora", "miss", "road", "vblora", "vera"}
+)
+"""Kinds of peft's adapters that run under vmap; others write in place or look at values."""
 
 _CHECKPOINTING = "gradient_checkpointing"
 
@@ -281,9 +287,15 @@ def find_difference(layers: Sequence[nn.Module], attention: str) -> str | None:
         attention: the name of the attention's implementation.
     """
     cells = [Cell(layer) for layer in layers]
+    hooked = find_hook(module for cell in cells for module in cell.modules())
+    if hooked is not None:
+        return f"a {hooked} has a hook or a forward of its own, which one layer cannot run for all"
     kinds = [[(name, type(module)) for name, module in cell.named_modules()] for cell in cells]
     if any(kind != kinds[0] for kind in kinds):
         return "its layers are built of different parts"
+    untried = {_adapter_kind(kind) for _, kind in kinds[0]} - _ADAPTERS - {None}
+    if untried:
+        return f"adapters of the kind '{untried.pop()}' do not run side by side"
     tables = [dict(_tensors(cell)) for cell in cells]
     for name, tensor in tables[0].items():
         if type(tensor) not in (nn.Parameter, Tensor):
@@ -298,6 +310,13 @@ def find_difference(layers: Sequence[nn.Module], attention: str) -> str | None:
             if name not in harmless and any(other.get(name) != value for other in settings):
                 return f"its layers differ in `{type(modules[0]).__name__}.{name}`"
     return None
+
+
+def _adapter_kind(module_type: type) -> str | None:
+    """Returns which of peft's adapters a module belongs to; none if it is no layer of one."""
+    parts = module_type.__module__.split(".")
+    is_adapter = hasattr(module_type, "adapter_layer_names") and parts[:2] == ["peft", "tuners"]
+    return parts[2] if is_adapter else None
 
 
 def _tensors(cell: nn.Module) -> list[tuple[str, Tensor]]:

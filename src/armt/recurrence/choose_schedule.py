@@ -12,6 +12,7 @@ import torch
 from armt.backbones.attention import PLAIN_KINDS, plain_kind
 from armt.backbones.cells import find_difference, is_layer_checkpointed
 from armt.backbones.compiled import Compiler
+from armt.backbones.hooks import find_hook
 from armt.backbones.huggingface import TESTED_FAMILIES
 from armt.core.errors import ConfigError
 from armt.core.state import State
@@ -69,9 +70,10 @@ def decode_obstacle(model: "Recurrent") -> str | None:
         return f"the state of {name} grows from segment to segment"
     if memory.door == "key_value":
         return f"{name} counts the keys of the segment"
+    parts = [module for layer in model.anatomy.layers for module in layer.modules()]
     # peft's layers declare the names of their adapters, which may be switched on and off
-    if any(hasattr(module, "adapter_layer_names") for module in model.modules()):
-        return "its adapters may change from text to text"
+    if find_hook(parts) or any(hasattr(each, "adapter_layer_names") for each in model.modules()):
+        return "its adapters or hooks may change from text to text"
     weights = list(model.parameters())
     if any(type(each) is not torch.nn.Parameter or each.device != model.device for each in weights):
         return "its weights are not plain tensors on one device"
