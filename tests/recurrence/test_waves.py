@@ -1,13 +1,20 @@
 """Waves and the sequential schedule: one meaning, to the last digit but rounding."""
 
 import copy
+import os
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType, get_peft_model
+from safetensors.torch import load_file, load_model
 
 from armt import ARMTConfig, attach
 from armt.backbones.cells import find_difference, join_rows
@@ -227,6 +234,29 @@ def test_the_layers_become_views_and_stay_themselves(tmp_path):
     assert not torch.allclose(waves(random_ids(1, 12)).logits, loop(random_ids(1, 12)).logits)
 
 
+def test_others_save_and_load_layers_that_stand_side_by_side(tmp_path):
+    _, waves = pair()
+    _ = waves.read(random_ids(1, 12))
+    accelerator = Accelerator(cpu=True)
+    accelerator.save_model(waves, str(tmp_path))  # keeps one name of each storage
+    saved = load_file(tmp_path / "model.safetensors")
+    assert saved.keys() == waves.state_dict().keys()
+    expected = waves(random_ids(1, 12)).logits
+    with torch.no_grad():
+        for weight in waves.parameters():
+            _ = weight.add_(1.0)
+    _ = load_model(waves, tmp_path / "model.safetensors")
+    torch.testing.assert_close(waves(random_ids(1, 12)).logits, expected, rtol=0, atol=0)
+
+
+def test_variables_are_handed_out_as_such():
+    _, waves = pair()
+    _ = waves.read(random_ids(1, 12))
+    variables = waves.state_dict(keep_vars=True)
+    for name, parameter in waves.named_parameters():
+        assert variables[name] is parameter
+
+
 def test_rows_are_joined_once():
     rows = [torch.nn.Parameter(torch.randn(3, 2)) for _ in range(4)]
     values = [row.detach().clone() for row in rows]
@@ -275,6 +305,43 @@ def test_what_cannot_wave_is_told():
     other = recurrent(MEMORY, **layers("llama"))
     _ = other.anatomy.layers[2].mlp.down_proj.weight.requires_grad_(False)
     assert "down_proj" in find_difference(other.anatomy.layers, "sdpa")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("loha", {}), ("hra", {"r": 2}), ("c3a", {"block_size": 8})]
+)
+def test_adapters_that_do_not_run_side_by_side_are_told(kind, options):
+    loop, waves = pair()
+    config = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind.upper())]
+    ids = random_ids(1, 12)
+    for model in (loop, waves):
+        _ = get_peft_model(model, config(target_modules=["q_proj"], **options)).double()
+    assert f"of the kind '{kind}'" in wave_obstacle(waves)
+    with pytest.raises(ConfigError, match="do not run side by side"):
+        _ = waves(ids)
+    with_schedule(waves, "auto").load_state_dict(loop.state_dict())
+    torch.testing.assert_close(waves(ids).logits, loop(ids).logits, **CLOSE)
+
+
+COMPILED_BY_ITS_OWNER = """
+import torch
+from armt import ARMTConfig, attach
+from tiny import backbone, random_ids
+model = attach(backbone(), ARMTConfig(num_memory_tokens=2, d_mem=4), 4, schedule="waves")
+ids = random_ids(1, 12)
+expected = model(ids, labels=ids).loss
+model.compile(backend="eager")
+torch.testing.assert_close(model(ids, labels=ids).loss, expected)
+"""
+
+
+def test_waves_run_inside_a_model_that_its_owner_compiled():
+    # in a process of its own, where no shapes are checked: the checker does not bear to be traced
+    folders = [str(Path(__file__).parents[1]), *sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
+    command = [sys.executable, "-c", COMPILED_BY_ITS_OWNER]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_a_schedule_is_one_of_three():

@@ -5,7 +5,7 @@ runs the first layer's own code over the rows. The layers keep their parameters,
 views of the stack, so that nothing is held twice.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast, final
 
@@ -268,6 +268,19 @@ def _common_stack(rows: Sequence[Tensor]) -> Tensor | None:
             return None
     shape = (len(rows), *first.shape)
     return first.as_strided(shape, (size, *first.stride()), first.storage_offset())
+
+
+def copy_rows(weights: MutableMapping[str, Any], num_rows: int) -> None:
+    """Puts copies in the place of tensors that are rows of a stack.
+
+    Who saves weights takes tensors of one storage for one tensor of many names, and keeps the
+    first. Parameters that are handed out as such stay.
+    """
+    for name, value in list(weights.items()):
+        if type(value) is not Tensor or value.device.type == "meta" or num_rows < 2:
+            continue
+        if value.untyped_storage().nbytes() == num_rows * value.nbytes:
+            weights[name] = value.clone()
 
 
 def is_layer_checkpointed(layer: nn.Module) -> bool:

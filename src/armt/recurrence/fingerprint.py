@@ -60,15 +60,16 @@ def backbone_fingerprint(model: PreTrainedModel) -> dict[str, str]:
     * `adapter`: weights around the backbone's own (LoRA and the like), whole, and which of them
       reads and which writes; `none` without any.
     """
-    own, adapter = _split_adapter(model.state_dict())
+    # as variables: of weights that stand side by side a model else hands out copies
+    own, adapter = _split_adapter(model.state_dict(keep_vars=True))
     weights, values, around = _Digest(), _Digest(), _Digest()
     for name, value in sorted(own.items()):
-        sample = _sample(value)
+        sample = _sample(value.detach())
         _ = weights.add(f"{name} {tuple(value.shape)} {value.dtype}".encode(), tensor_bytes(sample))
         rounded = sample.to(torch.bfloat16) if sample.is_floating_point() else sample
         _ = values.add(f"{name} {tuple(value.shape)}".encode(), tensor_bytes(rounded))
     for name, value in sorted(adapter.items()):
-        around.add_tensor(name, value)
+        around.add_tensor(name, value.detach())
     roles = getattr(model, "adapters", None)
     if roles is not None:
         _ = around.add(*(name.encode() for name in roles))

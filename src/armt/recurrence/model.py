@@ -17,6 +17,7 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from armt.backbones.adapters import AdapterPair, AdapterSwitch, checkpoint_contexts
+from armt.backbones.cells import copy_rows
 from armt.backbones.huggingface import CACHE_NAMES, Anatomy
 from armt.core.errors import ArmtError, BackboneError, ConfigError
 from armt.core.shapes import Float, Int, Tensor
@@ -280,6 +281,12 @@ class Recurrent(PreTrainedModel):
         cast("Any", super()).gradient_checkpointing_enable(
             gradient_checkpointing_kwargs=chosen, **options
         )
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """Returns the weights as torch does, but copies of those that waves laid side by side."""
+        weights = cast("Any", super()).state_dict(*args, **options)
+        copy_rows(weights, len(self.anatomy.layers))
+        return weights
 
     def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, save_directory: str | os.PathLike[str], **options: Any

@@ -120,7 +120,7 @@ class Wave:
         """Returns what the layers that run in this wave see."""
         if entering is None:
             assert self._hidden is not None, "a wave needs a segment"
-            assert self._riders, "a wave needs a segment"
+            assert not self.is_empty, "a wave needs a segment"
             return self._hidden
         assert rider is not None, "a segment that enters is known"
         assert self.is_empty or self._first == 1, "a segment may not enter behind a gap"
