@@ -24,6 +24,13 @@ def config(request):
     return CONFIGS[request.param]
 
 
+def plain_pairs(maps, segment):
+    """Keys of length one, values and weights, by the equations."""
+    keys = segment @ maps.to_key.weight.T
+    logits = segment @ maps.to_gate.weight.T + maps.to_gate.bias
+    return keys / keys.norm(dim=-1, keepdim=True), maps.to_value(segment), 1 / (1 + (-logits).exp())
+
+
 def plain_write(rule, matrix, gram, pairs, penalty):
     """One token after the other, by the equations."""
     for key, value, weight in zip(*pairs, strict=True):
@@ -45,7 +52,7 @@ def test_each_rule_equals_its_loop(rule):
     expected = [(torch.zeros(4, D_MODEL, dtype=DOUBLE), torch.zeros(4, 4, dtype=DOUBLE))] * 2
     for segment in segments:
         state = memory.write(segment, state)
-        pairs = memory.maps.pairs(segment, DOUBLE)
+        pairs = plain_pairs(memory.maps, segment)
         for row in range(2):
             own = [part[row] for part in pairs]
             expected[row] = plain_write(rule, *expected[row], own, memory.config.ridge_penalty)
@@ -81,6 +88,13 @@ def test_values_learn_from_the_start(config):
     model(ids, labels=ids).loss.backward()
     for memory in model.memory.mechanisms:
         assert memory.maps.to_value.weight.grad.abs().sum() > 0
+
+
+def test_hidden_units_of_a_key_start_as_a_vector_of_about_length_one():
+    first = MLPAssociativeConfig(d_mem=32, d_hidden=1000).build(SHAPE).first.detach()
+    keys = torch.nn.functional.normalize(torch.randn(50, 32), dim=-1)
+    lengths = (keys @ first).relu().norm(dim=-1)
+    torch.testing.assert_close(lengths, torch.ones(50), rtol=0.2, atol=0.0)
 
 
 def test_every_text_starts_from_the_same_perceptron():

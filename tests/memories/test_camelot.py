@@ -129,6 +129,11 @@ def moved_by_a_change(model, ids, place):
     return (model(changed).logits - model(ids).logits).abs().amax((0, 2))
 
 
+def test_the_published_form_retrieves_by_keys_for_all():
+    config = CAMELoTConfig.published(num_slots=7, threshold=0.5)
+    assert config == CAMELoTConfig(num_slots=7, threshold=0.5, read_by="keys", literal=True)
+
+
 @torch.no_grad()
 def test_the_published_form_sees_the_future_and_says_so():
     ids, place = random_ids(1, NUM_TOKENS), 3 * SEGMENT_LEN - 1

@@ -251,6 +251,14 @@ def test_weights_and_state_have_the_sizes_that_are_told():
     assert model.init_state().nbytes == 8 * (16 * (5 + 1 + 3) + 1)
 
 
+def test_learned_tokens_start_as_long_as_embeddings():
+    base = backbone("gemma3_text", hidden_size=256)  # scales its embeddings inside the module
+    std = float(base.get_input_embeddings()(torch.arange(31)).detach().std())
+    memory = attach(base, replace(CONFIG, d_query=None), SEGMENT_LEN).memory.layers[0]
+    for token in (memory.first_memory, memory.summary_token):
+        assert float(token.detach().std()) == pytest.approx(std, rel=0.2)
+
+
 def test_segments_hold_what_is_sensory():
     with pytest.raises(ConfigError, match="at least 5 tokens"):
         _ = attach(backbone(), HMTConfig(num_sensory=5), 4)

@@ -1,6 +1,7 @@
 """Infini-attention against its equations, written anew here as loops over tokens and heads."""
 
 import math
+from dataclasses import replace
 
 import jaxtyping
 import pytest
@@ -102,6 +103,19 @@ def test_every_token_of_the_text_writes():
 def test_an_empty_memory_reads_nothing(memory):
     hidden = torch.randn(2, 5, D_MODEL, dtype=DOUBLE)
     torch.testing.assert_close(memory.read(hidden, memory.init_state(2)), hidden, rtol=0, atol=0)
+
+
+def test_a_fresh_memory_has_gates_of_one_half_and_changes_nothing():
+    memory = InfiniConfig().build(replace(SHAPE, d_model=8))
+    assert torch.equal(torch.sigmoid(memory.gate), torch.full((4,), 0.5))
+    hidden = torch.randn(1, 5, 8)
+    state = memory.write(hidden, memory.init_state(1))
+    assert state.association.abs().max() > 0
+    torch.testing.assert_close(memory.read(hidden, state), hidden, rtol=0, atol=0)
+
+
+def test_the_published_form_divides_by_the_sum_and_writes_all_at_once():
+    assert InfiniConfig.published() == InfiniConfig(normalizer="sum", write_order="parallel")
 
 
 def test_a_closed_gate_shuts_its_head():

@@ -1,6 +1,7 @@
 """LM2: the invariants of its gates, and the released code's step written anew as plain loops."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def written(memory, segments):
     return state
 
 
-def attend(attention, queries, source):
+def attend(attention, queries, source, *, is_causal=False):
     """Multi-head attention of one row, head by head and query by query."""
     size = D_MODEL // attention.num_heads
     maps = attention.to_query(queries), attention.to_key(source), attention.to_value(source)
@@ -45,7 +46,7 @@ def attend(attention, queries, source):
         part = slice(head * size, (head + 1) * size)
         query, key, value = (each[:, part] for each in maps)
         for index in range(len(queries)):
-            seen = index + 1 if attention.is_causal else len(source)
+            seen = index + 1 if is_causal else len(source)
             weights = [math.exp(query[index] @ key[j] / math.sqrt(size)) for j in range(seen)]
             for weight, each in zip(weights, value, strict=False):
                 found[index, part] += weight / sum(weights) * each
@@ -157,7 +158,7 @@ class TestLiteral:
     def step(rule, hidden, slots):
         """One row, number by number."""
         same, scale = rule.to_same, rule.input_scale
-        found = rule.norm_read(slots + attend(rule.attention, hidden, slots))
+        found = rule.norm_read(slots + attend(rule.attention, hidden, slots, is_causal=True))
         twice = (same.weight @ (same.weight @ found.T + same.bias[:, None]).relu()).T + same.bias
         found = rule.norm_same(found + twice.relu())
         pooled = torch.stack([(scale * token).relu() for token in hidden]).mean(0)
@@ -181,6 +182,13 @@ class TestLiteral:
         torch.testing.assert_close(state.slots[0], expected)
         expected = hidden[0] + self.step(memory.rule, hidden[0], state.slots[0])
         torch.testing.assert_close(memory.read(hidden, state)[0], expected)
+
+    def test_it_starts_as_the_released_code_does(self):
+        rule = LM2Config(num_slots=64, literal=True).build(replace(SHAPE, d_model=64)).rule
+        assert rule.gate_biases.tolist() == [0.0, 1.0], "input and forget gates"
+        bound = 1 / math.sqrt(2 * 64)
+        assert 0.99 * bound < float(rule.slots_to_gates.weight.detach().abs().max()) <= bound
+        assert float(rule.input_scale.detach().std()) == pytest.approx(1, rel=0.3)
 
     def test_it_leaks_where_the_default_does_not(self):
         width = 16

@@ -124,6 +124,49 @@ def test_retrieved_tokens_stand_before_the_pool_with_the_logarithm_of_their_scor
     assert torch.equal(found.is_visible, expected.expand(3, 1, -1, -1))
 
 
+@torch.no_grad()
+def test_the_published_form_asks_with_the_text_and_not_with_the_memory_tokens():
+    memory = dataclasses.replace(SMALL, literal=True).build(SHAPE).double()
+    state, queries = written(memory, 12), torch.randn(3, 4, 6, 3, dtype=DOUBLE)
+    keys, is_visible = torch.randn(3, 2, 6, 3, dtype=DOUBLE), torch.ones(3, 6, 6).bool()
+    found = memory.extend(Lookup(queries, keys, is_visible, 2, None), state)
+    for row in range(3):
+        asked = [memory.to_query(queries[row, :, token].flatten()) for token in range(4)]
+        scores = [float(naive_score(asked, vector)) for vector in state.long_vectors[row]]
+        best = sorted(range(len(scores)), key=lambda place, s=scores: -s[place])[:3]
+        numbers = [int(state.long_numbers[row, place]) for place in sorted(best)]
+        assert found.keys[row, 0, :3, 0].tolist() == numbers
+
+
+def test_the_retriever_is_two_maps_with_silu_between_of_all_heads_side_by_side():
+    memory, token = SMALL.build(SHAPE).double(), new_tokens(1)
+    first, _, second = memory.to_query
+    state = memory.write(token, memory.init_state(3))
+    x = torch.cat([token.queries[0, head, 1] for head in range(4)])
+    assert torch.equal(state.queries[0, 1], x)
+    inner = first.weight @ x
+    expected = second.weight @ (inner / (1 + torch.exp(-inner)))
+    torch.testing.assert_close(memory.to_query(x), expected, rtol=1e-12, atol=1e-12)
+    widths = {name: tuple(value.shape) for name, value in memory.named_parameters()}
+    assert widths == {
+        "to_query.0.weight": (8, 12), "to_query.2.weight": (4, 8),
+        "to_key.0.weight": (8, 6), "to_key.2.weight": (4, 8),
+    }  # fmt: skip
+
+
+def test_what_leaves_the_pool_depends_on_seed_layer_and_step_alone():
+    first, again = (in_pool(written(SMALL.build(SHAPE).double(), 12)) for _ in range(2))
+    assert first == again
+    for config, shape in (
+        (dataclasses.replace(SMALL, seed=1), SHAPE),
+        (SMALL, dataclasses.replace(SHAPE, index=0)),
+    ):
+        assert in_pool(written(config.build(shape).double(), 12)) != first
+    # the same places would leave it each time if chance stood still
+    states = [written(SMALL.build(SHAPE).double(), number) for number in range(12)]
+    assert len({int(state.chance[0]) for state in states}) == 12
+
+
 class Constant(nn.Module):
     """A retriever to which everything is alike."""
 

@@ -114,6 +114,13 @@ def test_dropout_is_for_training_only():
     assert not torch.equal(model(ids).logits, model(ids).logits)
 
 
+def test_memory_starts_as_long_as_embeddings():
+    base = backbone("gemma3_text")  # scales its embeddings inside the module
+    std = float(base.get_input_embeddings()(torch.arange(31)).detach().std())
+    first = attach(base, RMTRConfig(num_memory_tokens=15), SEGMENT_LEN).memory.layers[0]
+    assert float(first.first_memory.detach().std()) == pytest.approx(std, rel=0.2)
+
+
 def test_twice_as_many_tokens_are_read_as_written():
     model = attach(backbone(), RMTRConfig(num_memory_tokens=3), SEGMENT_LEN)
     assert model.memory.num_tokens == 9

@@ -12,6 +12,7 @@ Where we differ. In the published code the query is the embedding of the very se
 what position i attends to is chosen with the tokens behind it. Here it is that of the last passage
 read before; `literal=True` is the published form. When the memory is full its oldest passages are
 dropped, not the older half at once; the paper's counters of retrievals are not in its code either.
+The segment's first token stands at position 0, where the passages are, and not one behind them.
 Keys are kept in the model's own precision, any number of rows may have passages of their own, and
 grouped heads work. There is no gate between the memory and the segment; the published recipe leaves
 it out too.
