@@ -244,6 +244,7 @@ def test_evaluation_mistakes_are_told(refused, books, tmp_path):
     assert "Unknown placement" in refused(*args, "oracle", *rest, "--set", "samples.placement=x")
     assert "0/4" in refused(*args, "oracle", *rest, "--process", "4/4")
     assert "Before a reader may stand" in refused(*args, "dragon+oracle", *rest)
+    assert "like me@http://" in refused(*args, "me@127.0.0.1:8000/v1", *rest)
     assert "No tokenizer can be read" in refused(
         *args, "oracle", *rest, "--set", f"tokenizer={tmp_path / 'none.json'}"
     )
@@ -315,6 +316,21 @@ def test_published_predictions_are_scored_and_collated(run, refused, published, 
     _ = next(published.rglob("qa2*")).write_text(",target,output,question\n0,garden\n")
     assert "line 2, has 2 cells" in refused("babilong", "score", published)
     assert "There is no" in refused("babilong", "score", tmp_path / "none")
+    one = next(published.rglob("qa1*"))
+    for command in (("score", one), ("report", one, "--out", out)):
+        assert f"name '{one.parent}'" in refused("babilong", *command)
+
+
+def test_what_the_tables_of_the_reference_lack_is_told(run, published):
+    folder = published / "org" / "model"
+    assert "Notice" not in run("babilong", "score", published).stderr
+    write_predictions(folder / "qa15_4k.csv", [Prediction("cat", "cat", "What is it?")])
+    write_predictions(folder / "qa1_3k.csv", [Prediction("garden", "garden", "Where?")])
+    write_predictions(folder / "qa4_4k.csv", [])
+    told = run("babilong", "score", published).stderr.splitlines()
+    assert len(told) == 2
+    assert told[0].startswith("Notice: 2 files are not in the tables, such as 'qa1_3k.csv'")
+    assert "qa4_4k.csv' holds no prediction" in told[1]
 
 
 def test_records_are_scored_too(run, books, tmp_path):

@@ -1,5 +1,7 @@
 import csv
 import json
+import runpy
+import sys
 
 import pytest
 
@@ -174,3 +176,11 @@ def test_resident_memory_is_plausible_and_sizes_are_spelled():
 def test_the_reading_form_comes_back(model):
     form = json.loads((model / "reading.json").read_text())
     assert load_boxed(model).form.to_dict() == form
+
+
+def test_the_package_itself_is_a_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["armt", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        _ = runpy.run_module("armt", run_name="__main__")
+    assert ended.value.code == 0
+    assert "Usage: " in capsys.readouterr().out

@@ -233,3 +233,16 @@ def test_a_reading_whose_memory_breaks_keeps_the_last_good_state(
     assert state.read_bytes() == before
     kept = load_state(state.with_name("book.state.last-good"), load_boxed(model).model)
     assert_same_state(kept, good)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_reading(
+    refused, model, book, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("armt.cli.read.read_pieces", lambda *args: pytest.fail("it was read"))
+    (tmp_path / "folder").mkdir()
+    read = ("read", book, "--model", model, "--out")
+    assert "is a folder. Name a file in it" in refused(*read, tmp_path / "folder")
+    assert "Nothing was read yet" in refused(*read, book / "x.state")
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    assert "and 10 are free" in refused(*read, tmp_path / "x.state")

@@ -201,3 +201,9 @@ def test_what_cannot_be_written_is_told(tmp_path):
         JsonLines(tmp_path / "file" / "log.jsonl").append([{"a": 1}])
     with pytest.raises(DataError, match="Cannot read"):
         _ = JsonLines(tmp_path / "folder").read()
+
+
+def test_half_a_sign_does_not_stop_the_writing(tmp_path):
+    lines = JsonLines(tmp_path / "log.jsonl")
+    lines.append([{"a": "gar\ud800den"}])
+    assert lines.read_from(0).rows == [{"a": "gar?den"}]

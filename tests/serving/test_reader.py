@@ -1,4 +1,6 @@
 import io
+import os
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -79,3 +81,13 @@ def test_a_file_that_vanishes_is_told(tmp_path):
     path.unlink()
     with pytest.raises(DataError, match="Cannot read"):
         _ = list(reader.pieces())
+
+
+def test_nothing_of_a_pipe_is_lost_by_looking_at_it(tmp_path):
+    pipe, text = tmp_path / "pipe", b"Mary went to the garden. " * 8000
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(text,), daemon=True)
+    writer.start()
+    reader = TextReader(find_sources([str(pipe)], io.BytesIO()))
+    assert "".join(reader.pieces()).encode() == text
+    writer.join()

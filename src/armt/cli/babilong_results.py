@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from armt.cli.babilong_samples import count_bar
-from armt.cli.console import results
+from armt.cli.console import notices, results
 from armt.core.errors import DataError
 from armt.core.files import write_text
 from armt.evaluation.harness import EvaluationConfig, EvaluationProgress, SampleTask, evaluate
 from armt.evaluation.record import METRICS, Metric, Record
 from armt.evaluation.record_file import RecordFile
-from armt.evaluation.reports.collate import AVERAGE, ModelTable, collate, write_collation
+from armt.evaluation.reports.collate import (
+    AVERAGE,
+    KNOWN_LENGTHS,
+    KNOWN_TASKS,
+    ModelTable,
+    collate,
+    write_collation,
+)
 from armt.evaluation.reports.depth import curves_by, depth_table, draw_depth
 from armt.evaluation.reports.exchange import export_records, records_of
 from armt.evaluation.reports.html_page import write_report
@@ -36,8 +43,13 @@ def find_records(place: Path) -> list[Path]:
     """Returns the record files at or below `place`; none if it holds the reference's files.
 
     Raises:
-        DataError: there is no such file or folder.
+        DataError: there is no such file or folder, or it is a single file of the reference.
     """
+    if place.suffix == ".csv" and place.is_file():
+        raise DataError(
+            f"'{place}' is no file of records. Result files are taken by their folder, whose name "
+            f"is that of the model: name '{place.parent}'."
+        )
     if place.is_file():
         return [place]
     if not place.is_dir():
@@ -125,6 +137,25 @@ def show_collation(scored: Sequence[ScoredFile], out: Path | None) -> None:
         if out is not None:
             _ = write_collation(tables, out / metric)
     results().print(f"{num_rows:,} predictions in {len(scored):,} files.")
+    _tell_odd(scored)
+
+
+def _tell_odd(scored: Sequence[ScoredFile]) -> None:
+    """Says which files the tables of the reference do not show as they are."""
+    unknown = [
+        each.file.path.name
+        for each in scored
+        if each.file.task not in KNOWN_TASKS or each.file.length not in KNOWN_LENGTHS
+    ]
+    if unknown:
+        known = ", ".join(map(length_name, KNOWN_LENGTHS))
+        notices().print(
+            f"Notice: {len(unknown):,} files are not in the tables, such as '{unknown[0]}': those "
+            f"of the reference know {KNOWN_TASKS[0]} to {KNOWN_TASKS[-1]} at {known}. `armt "
+            "babilong report` shows all."
+        )
+    for empty in (each.file.path for each in scored if not each.reference.num_samples):
+        notices().print(f"Notice: '{empty}' holds no prediction; the reference counts it as 0 %.")
 
 
 def write_tables(records: Sequence[Record], folder: Path, *metrics: Metric) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from armt.cli.babilong_settings import BabilongSettings
-from armt.cli.console import notices
+from armt.cli.console import RareLines, notices, spell_nbytes
 from armt.core.errors import DataError
 from armt.core.files import write_text
 from armt.serving.boxed_model import TOKENIZER_NAME
@@ -155,31 +155,42 @@ def save_store(
 
 @contextmanager
 def byte_bar(text: str) -> Generator[Callable[[int, int], None]]:
-    """Shows a bar; yields what is told the bytes done and those in all (0 if not known)."""
+    """Shows a bar; yields what is told the bytes done and those in all (0 if not known).
+
+    Where there is no terminal, a line now and then tells the same.
+    """
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn(text), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    lines = RareLines(notices())
     with _progress(*columns) as bar:
         shown = bar.add_task(text, total=None)
 
         def show(done: int, total: int) -> None:
             bar.update(shown, completed=done, total=total or None)
+            of = f" of {spell_nbytes(total)}" if total else ""
+            lines.show(f"{text}: {spell_nbytes(done)}{of}")
 
         yield show
 
 
 @contextmanager
 def count_bar() -> Generator[Callable[[str, int, int], None]]:
-    """Shows a bar; yields what is told a text, how many are done and how many there are."""
+    """Shows a bar; yields what is told a text, how many are done and how many there are.
+
+    Where there is no terminal, a line now and then tells the same.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
     told = TextColumn("{task.description}", markup=False)  # may hold the name of a model
     columns = (told, BarColumn(), MofNCompleteColumn())
+    lines = RareLines(notices())
     with _progress(*columns) as bar:
         shown = bar.add_task("", total=None)
 
         def show(text: str, done: int, total: int) -> None:
             bar.update(shown, description=text, completed=done, total=total)
+            lines.show(f"{text}: {done:,} of {total:,}")
 
         yield show
 

@@ -101,6 +101,11 @@ def _open_reader(
     if at and url.startswith(("http://", "https://")):
         asked = settings.endpoint.replaced("model", model).replaced("request.url", url)
         return EndpointSubject(asked, _known(prompts, tasks)), None
+    if at and not Path(name).exists():
+        raise ConfigError(
+            f"A model behind a server is named like {model or 'NAME'}@http://127.0.0.1:8000/v1. "
+            f"Got '{name}'."
+        )
     folder = boxed_folder() if name == BOXED else Path(name)
     if name == BOXED or (folder / FORM_NAME).is_file():
         shown = f"armt/boxed-{folder.name}" if name == BOXED else folder.resolve().name

@@ -50,6 +50,23 @@ def spell_nbytes(nbytes: float) -> str:
 
 
 @final
+class RareLines:
+    """Prints a line now and then, for logs and pipes that have no place for a bar."""
+
+    def __init__(self, console: "Console") -> None:
+        """Prints to `console`, unless it is a terminal."""
+        self._console = console
+        self._last_line = time.monotonic()
+
+    def show(self, text: str) -> None:
+        """Prints `text` if nothing was printed for a while."""
+        if self._console.is_terminal or time.monotonic() - self._last_line < _LINE_EVERY_S:
+            return
+        self._last_line = time.monotonic()
+        self._console.print(text)
+
+
+@final
 class ReadingProgress:
     """Shows how a text is read: tokens, tokens a second, resident memory, size of the state.
 
@@ -63,7 +80,7 @@ class ReadingProgress:
         self._console = console
         self._num_tokens = num_tokens
         self._started = time.monotonic()
-        self._last_line = self._started
+        self._lines = RareLines(console)
         self._first_resident: int | None = None
         self._bar = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console
@@ -105,9 +122,7 @@ class ReadingProgress:
         text = self.describe(num_tokens, state_nbytes)
         if self._console.is_terminal:
             self._bar.update(self._task, description=text, completed=num_tokens)
-        elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
-            self._last_line = time.monotonic()
-            self._console.print(text)
+        self._lines.show(text)
 
     def describe(self, num_tokens: int, state_nbytes: int) -> str:
         """Returns the line."""

@@ -1,6 +1,7 @@
 """`armt read`: reads a text of any length into a state file."""
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -44,6 +45,7 @@ def read(
     if start is not None:
         state = load_state(start, boxed.model, tokenizer=tokenizer)
         earlier = read_header(start).sources
+    _check_place(out, state.nbytes)
 
     def save(path: Path, state: "RecurrentState") -> None:
         read_now = [Source(name, nbytes) for name, nbytes in reader.nbytes.items()]
@@ -56,8 +58,7 @@ def read(
         if error.state is not None:
             kept = out.with_name(f"{out.name}.last-good")
             save(kept, error.state)
-            num_tokens = int(error.state.num_tokens[0])
-            notices().print(f"Notice: the last good memory, of {num_tokens:,} tokens, is '{kept}'.")
+            _tell_kept(kept, int(error.state.num_tokens[0]))
         raise
     save(out, reading.state)
     _report(reader, reading.num_tokens, out)
@@ -94,6 +95,33 @@ def read_pieces(
         line = progress.describe(num_read, state.nbytes)
     console.print(line)
     return reading
+
+
+def _check_place(out: Path, nbytes: int) -> None:
+    """Refuses where no state can be written, before hours of reading are lost to it.
+
+    Raises:
+        StorageError: `out` is a folder, its folder cannot be written, or the disk is full.
+    """
+    from armt.core.errors import StorageError
+    from armt.recurrence.tensor_file import check_free_space
+
+    if out.is_dir():
+        raise StorageError(f"'{out}' is a folder. Name a file in it, such as '{out / 'a.state'}'.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write '{out}': {error.strerror or error}. Nothing was read yet. Check the "
+            "path and its permissions."
+        ) from error
+    check_free_space(out, nbytes)
+
+
+def _tell_kept(path: Path, num_tokens: int) -> None:
+    notices().print(f"Notice: the last good memory, of {num_tokens:,} tokens, is '{path}'.")
 
 
 def _report(reader: "TextReader", num_tokens: int, out: Path) -> None:

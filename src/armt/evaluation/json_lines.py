@@ -78,7 +78,8 @@ class JsonLines:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as file:
                 _ = file.truncate(_whole_nbytes(file))
-                _ = file.write(text.encode())
+                # a server may have escaped half a sign, which is no text and cannot be written
+                _ = file.write(text.encode(errors="replace"))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

@@ -85,7 +85,8 @@ class TextReader:
 def find_sources(paths: Sequence[str], standard_input: BinaryIO) -> list[TextSource]:
     """Returns the texts at `paths`: files, folders (their files by name), `-` for standard input.
 
-    The start of every file is looked at, so that a binary one is found before a reading begins.
+    The start of every file is looked at, so that a binary one is found before a reading begins. A
+    pipe is not: it gives its bytes once.
 
     Raises:
         DataError: a path is missing, cannot be read, is binary, or is a folder without a file.
@@ -111,12 +112,15 @@ def _files(path: Path) -> list[Path]:
 
 
 def _file_source(path: Path) -> TextSource:
+    source = TextSource(str(path), lambda: path.open("rb"))
+    if not path.is_file():  # what is looked at in a pipe is gone
+        return source
     try:
         with path.open("rb") as stream:
             _check_text(str(path), stream.read(_READ_NBYTES))
     except OSError as error:
         raise _unreadable(str(path), error) from error
-    return TextSource(str(path), lambda: path.open("rb"))
+    return source
 
 
 def _check_text(name: str, data: bytes) -> None:

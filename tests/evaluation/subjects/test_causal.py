@@ -148,6 +148,10 @@ def test_a_model_is_loaded_from_a_folder(model, tokenizer, tmp_path):
     assert said(subject, [sample()]) == said(subject_of(model, tokenizer), [sample()])
     with pytest.raises(BackboneError, match="No causal language model can be loaded"):
         _ = load_causal(str(tmp_path / "nothing"))
+    weights = folder / "model.safetensors"
+    _ = weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(BackboneError, match=r"[^.]\. Give a folder with a model"):
+        _ = load_causal(str(folder))
 
 
 def test_a_whole_evaluation_of_a_tiny_model(model, tokenizer, tmp_path):

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import is_flash_attn_2_available
 
 from armt.core.config import Config
-from armt.core.errors import BackboneError, ConfigError
+from armt.core.errors import ArmtError, BackboneError, ConfigError
 from armt.core.shapes import Int, Tensor
 from armt.evaluation.answers import evaluating
 from armt.evaluation.judging import babi_name
@@ -184,10 +184,12 @@ def load_causal(
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except ArmtError:
+        raise
+    except Exception as error:  # weights that were cut short raise what no list names
         raise BackboneError(
-            f"No causal language model can be loaded from '{folder}': {error}. Give a folder with "
-            "a model and its tokenizer."
+            f"No causal language model can be loaded from '{folder}': {str(error).rstrip('. ')}. "
+            "Give a folder with a model and its tokenizer."
         ) from error
     if has_gpu:
         model = model.to("cuda")
