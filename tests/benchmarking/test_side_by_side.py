@@ -1,7 +1,6 @@
 """Commands side by side: each runs on a card with a place, and what stands still begins anew."""
 
 import signal
-import threading
 import time
 
 import pytest
@@ -53,16 +52,17 @@ def test_what_always_stands_still_fails_after_its_tries(tmp_path):
     assert (failed, told) == (["echo try; sleep 60"], ["try\ntry\n"])
 
 
-def test_a_stop_reaches_what_runs(tmp_path):
+def test_a_stop_reaches_what_runs(tmp_path, monkeypatch):
     line = f"trap 'echo saved; exit 4' TERM; touch {tmp_path}/up; while :; do sleep 0.1; done"
     queue = SideBySide([line], tmp_path, patience_s=30.0, num_tries=1)
+    sleep = time.sleep
 
-    def stop():
-        while not (tmp_path / "up").exists():
-            time.sleep(0.05)
-        signal.raise_signal(signal.SIGINT)
+    def stopped(seconds):
+        sleep(seconds)
+        if (tmp_path / "up").exists():
+            raise KeyboardInterrupt
 
-    threading.Thread(target=stop).start()
+    monkeypatch.setattr(time, "sleep", stopped)
     with pytest.raises(KeyboardInterrupt):
         queue.run(["0"])
     assert "saved" in (tmp_path / "0.txt").read_text()
