@@ -140,9 +140,8 @@ class _Gifts:
 
     def __init__(self) -> None:
         self._latest: dict[str, Give] = {}
-        self._between: dict[tuple[str, str], Give] = {}
-        """The latest gift of each giver to each receiver."""
-        self._numbers: dict[Give, int] = {}
+        self._between: dict[tuple[str, str], tuple[Give, int]] = {}
+        """The latest gift of each giver to each receiver, and its number among what was told."""
         self._num_told = 0
         self.sources: dict[str, int] = {}
         """Of the event read last, as `Step.sources`."""
@@ -154,8 +153,8 @@ class _Gifts:
         if not isinstance(event, Give):
             return {}
         former = self._latest.get(event.thing)
-        self._latest[event.thing] = self._between[event.actor, event.receiver] = event
-        self._numbers[event] = self._num_told
+        self._latest[event.thing] = event
+        self._between[event.actor, event.receiver] = event, self._num_told
         answers: Answers = {}
         if former is not None:
             answers |= dict.fromkeys(_asked_about_people(former))
@@ -170,11 +169,11 @@ class _Gifts:
         """
         question, ends = _asked_about_thing(gift), (gift.actor, gift.receiver)
         fitting = [each for each in self._latest.values() if (each.actor, each.receiver) == ends]
-        last = self._between[ends]
+        last, number = self._between[ends]
         if fitting != [last]:
             return {question: None}
         # where one of two that fitted was given on, the other was told long ago
-        self.sources[question] = self._numbers[last]
+        self.sources[question] = number
         return {question: last.thing}
 
 
