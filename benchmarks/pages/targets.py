@@ -161,7 +161,7 @@ def _armt_gains() -> Bits:
     return gains_by_segment().get((next(iter(LANGUAGE_RUNS)), "armt"), {})
 
 
-_UNTRAINED = "its only run was stopped before its end ([runs](#qa1-to-qa5))"
+_UNTRAINED = "its runs were stopped before their end ([runs](#qa1-to-qa5))"
 _TASKS_MISSED = (
     "QA4 learned directions and lost some of them again in official maps, which seldom need them; "
     "QA3 loses some between 128k and 1M tokens with one seed ([runs](#qa1-to-qa5))"
